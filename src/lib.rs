@@ -1,0 +1,17 @@
+//! Spindle: a Kafka-protocol broker for Linux. One pinned thread per core, io_uring through glommio,
+//! direct-I/O segments in Kafka's own formats. See ARCHITECTURE.md for the rooms and their arrows.
+
+pub mod api;
+pub mod config;
+pub mod controller;
+pub mod error;
+pub mod limits;
+pub mod loadgen;
+pub mod log;
+pub mod metrics;
+pub mod partition;
+pub mod runtime;
+pub mod server;
+pub mod shard;
+pub mod types;
+pub mod wire;

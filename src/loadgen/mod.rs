@@ -1,0 +1,1 @@
+//! The bundled load generator: open-loop clock, producers, consumers, report.

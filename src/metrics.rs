@@ -1,0 +1,36 @@
+//! Counters and gauges: one `ShardCounters` a shard, written by it alone, read by anyone (relaxed atomics).
+//! Imports no room.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+#[derive(Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, n: u64) {
+        // One writer: a load and a store are enough, and cheaper than a locked add.
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+    pub fn sub(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_sub(n), Relaxed);
+    }
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+#[derive(Default)]
+pub struct ShardCounters {
+    /// Produce or fetch work handed to another shard: 0 in range mode with a correct client.
+    pub data_crossings: Counter,
+    pub requests: Counter,
+    pub connections: Counter,
+    pub connections_refused: Counter,
+    pub bytes_in: Counter,
+    pub bytes_out: Counter,
+    pub records_in: Counter,
+    pub produce_batches: Counter,
+    pub frames_rejected: Counter,
+    pub partitions: Counter,
+    pub fetch_sessions: Counter,
+}

@@ -1,0 +1,1 @@
+//! The seeded twin of the glommio backend.

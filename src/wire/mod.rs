@@ -1,0 +1,11 @@
+//! Bytes <-> types; no I/O, no clock. Frames and headers, record batches, zero-copy produce and
+//! fetch views, compression with bounds, Kafka's error codes. Message types of every API and version
+//! come from the `kafka-protocol` crate; what it lacks or copies is hand-written here.
+
+pub mod compression;
+pub mod error_code;
+pub mod fetch;
+pub mod frame;
+pub mod produce;
+pub mod record_batch;
+pub mod records;
