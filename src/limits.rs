@@ -16,3 +16,15 @@ pub const CONNECTION_TURN_REQUESTS: usize = 16;
 
 /// Decompressed bytes of one batch that the broker is willing to look at.
 pub const DECOMPRESSED_BATCH_BYTES: usize = 128 * 1024 * 1024;
+
+/// Appends that one partition queues while its log opens (recovery after a kill can take a while).
+pub const APPENDS_WAITING_FOR_OPEN: usize = 10_000;
+
+/// Logs one shard opens at a time after a start: enough to keep a disk busy with recovery reads.
+pub const CONCURRENT_LOG_OPENS: usize = 16;
+
+/// Logs one shard closes or deletes at a time: each holds a file and its index bytes meanwhile.
+pub const CONCURRENT_LOG_CLOSES: usize = 64;
+
+/// Producer ids a shard takes from the controller at once; Kafka's block size (KIP-730).
+pub const PRODUCER_ID_BLOCK: i64 = 1000;

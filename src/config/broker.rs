@@ -70,4 +70,10 @@ impl BrokerConfig {
         let _ = (file, overrides);
         todo!()
     }
+
+    /// Topic defaults with dynamic broker keys (`log.*`, `message.max.bytes`, …) applied.
+    pub fn topic_defaults_with(&self, dynamic: &BTreeMap<String, String>) -> TopicConfig {
+        let _ = dynamic;
+        todo!()
+    }
 }
