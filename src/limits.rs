@@ -28,3 +28,13 @@ pub const CONCURRENT_LOG_CLOSES: usize = 64;
 
 /// Producer ids a shard takes from the controller at once; Kafka's block size (KIP-730).
 pub const PRODUCER_ID_BLOCK: i64 = 1000;
+
+/// What an idle connection's buffer asks for: one small request.
+pub const READ_BUFFER_BYTES_MIN: usize = 1024;
+
+/// The most one read of a connection asks for: enough to amortise the system call, small enough
+/// that a slow frame does not hold megabytes of untouched memory.
+pub const READ_BUFFER_BYTES_MAX: usize = 256 * 1024;
+
+/// Slices of one gather write: the kernel's UIO_MAXIOV.
+pub const GATHER_SLICES: usize = 1024;

@@ -3,6 +3,7 @@
 //! Everything here is owned by one executor and never Send; other shards reach it by jobs that run
 //! here (`Job`), posted to a bounded mailbox. Not here: sockets (server/), what Kafka's codes are (api/).
 
+pub mod fetch_sessions;
 mod flusher;
 mod housekeeping;
 mod jobs;
@@ -17,6 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use crate::log::Chunk;
+pub use crate::runtime::Instant as Deadline;
 pub use jobs::Job;
 pub use produce::ProduceTicket;
 pub use purgatory::FetchOutcome;
@@ -60,6 +62,7 @@ pub struct Shard {
     controller: RefCell<Option<Controller>>,
     /// Producer ids left of this shard's block: [next, end).
     producer_ids: Cell<(i64, i64)>,
+    fetch_sessions: RefCell<fetch_sessions::FetchSessions>,
     stopping: Cell<bool>,
 }
 
@@ -79,6 +82,7 @@ impl Shard {
             flush_queue: flusher::FlushQueue::default(),
             controller: RefCell::new(None),
             producer_ids: Cell::new((0, 0)),
+            fetch_sessions: RefCell::default(),
             stopping: Cell::new(false),
         })
     }

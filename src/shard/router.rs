@@ -76,6 +76,22 @@ impl Router {
         self.shard.is_stopping()
     }
 
+    pub fn fetch_sessions(&self) -> std::cell::RefMut<'_, super::fetch_sessions::FetchSessions> {
+        self.shard.fetch_sessions.borrow_mut()
+    }
+
+    pub fn now_ms(&self) -> i64 {
+        runtime::wall_clock_ms()
+    }
+
+    pub fn random_u64(&self) -> u64 {
+        runtime::random_u64()
+    }
+
+    pub fn deadline_in_ms(&self, timeout_ms: i32) -> super::Deadline {
+        runtime::now() + Duration::from_millis(timeout_ms.max(0) as u64)
+    }
+
     fn is_range(&self, listener: usize) -> bool {
         self.config().listeners.get(listener).is_some_and(|l| l.last_port.is_some())
     }
