@@ -138,14 +138,13 @@ impl File {
         }
         let (delay_ns, fails) = draw(&w, Op::Write);
         w.trace("disk write", pos, u64::from(crc32c::crc32c(buf)));
+        let grows = handle.volume.borrow().content(handle.inode)?.len < pos + buf.len() as u64;
+        if grows && full(&w) {
+            sleep_ns(&w, delay_ns).await;
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
         let id = {
             let mut volume = handle.volume.borrow_mut();
-            let grows = volume.content(handle.inode)?.len < pos + buf.len() as u64;
-            if full(&w) && grows {
-                drop(volume);
-                sleep_ns(&w, delay_ns).await;
-                return Err(io::Error::from_raw_os_error(libc::ENOSPC));
-            }
             let id = volume.id();
             let (owner, inode, bytes) = (handle.owner, handle.inode, buf.to_vec());
             volume.in_flight.insert(id, InFlight::Write { owner, inode, pos, bytes });

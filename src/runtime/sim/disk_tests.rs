@@ -380,3 +380,33 @@ fn a_kill_in_the_middle_of_a_directory_operation_leaves_it_done_or_not() {
     }
     assert_eq!(outcomes, BTreeSet::from([vec!["f".to_owned()], vec!["g".to_owned()]]));
 }
+
+#[test]
+fn a_sync_covers_what_was_complete_when_it_was_called() {
+    let mut later = BTreeSet::new();
+    for seed in 0..60 {
+        later.insert(Simulation::new(seed).run(async {
+            on_m(async {
+                let file = File::open(path("/f"), OpenMode::Create).await.unwrap();
+                sync_dir(path("/")).await.unwrap();
+                file.preallocate(2 * BLOCK as u64).await.unwrap();
+                file.write_at(&[1; BLOCK], 0).await.unwrap();
+                with_knobs(|k| {
+                    k.disk.sync_latency = Duration::from_secs(1)..Duration::from_secs(2);
+                });
+                let writes = async {
+                    file.write_at(&[2; BLOCK], 0).await.unwrap();
+                    file.write_at(&[2; BLOCK], BLOCK as u64).await.unwrap();
+                };
+                let (synced, ()) = futures::join!(file.fdatasync(), writes);
+                synced.unwrap();
+            })
+            .await;
+            power_cut("m");
+            let bytes = on_m(read_file(path("/f"))).await.unwrap();
+            assert!(bytes[..BLOCK].iter().all(|b| *b == 1 || *b == 2), "the first was covered");
+            (bytes[0], bytes[BLOCK])
+        }));
+    }
+    assert!(later.contains(&(1, 0)) && later.contains(&(2, 2)), "{later:?}");
+}

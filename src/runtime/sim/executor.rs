@@ -58,10 +58,11 @@ pub(super) struct Events {
 }
 
 type EventKey = (u64, u64);
+type EventCall = Box<dyn FnOnce(&Rc<World>)>;
 
 enum Event {
     Wake(Waker),
-    Call(Box<dyn FnOnce(&Rc<World>)>),
+    Call(EventCall),
 }
 
 impl World {
