@@ -125,8 +125,11 @@ fn the_map_has_no_cycle() {
     let mut left: BTreeMap<&str, BTreeSet<&str>> =
         ARROWS.iter().map(|(r, a)| (*r, a.iter().copied().filter(|x| x != r).collect())).collect();
     while !left.is_empty() {
-        let leaves: Vec<&str> =
-            left.iter().filter(|(r, a)| a.is_empty() || PLAIN.contains(r)).map(|(r, _)| *r).collect();
+        let leaves: Vec<&str> = left
+            .iter()
+            .filter(|(r, a)| a.is_empty() || PLAIN.contains(r))
+            .map(|(r, _)| *r)
+            .collect();
         assert!(!leaves.is_empty(), "a cycle among {:?}", left.keys());
         for leaf in leaves {
             left.remove(leaf);
@@ -168,8 +171,8 @@ fn every_file_says_what_it_is_for_and_stays_readable() {
         }
         let lines = text.lines().count();
         // Tables of keys are data.
-        let data = path.to_string_lossy().contains("definitions/")
-            || path.ends_with("wire/error_code.rs");
+        let data =
+            path.to_string_lossy().contains("definitions/") || path.ends_with("wire/error_code.rs");
         if lines > 500 && !data {
             wrong.push(format!("{}: {lines} lines: split it by the state it owns", path.display()));
         }
