@@ -16,3 +16,10 @@ pub const CONNECTION_TURN_REQUESTS: usize = 16;
 
 /// Decompressed bytes of one batch that the broker is willing to look at.
 pub const DECOMPRESSED_BATCH_BYTES: usize = 128 * 1024 * 1024;
+
+/// Partitions of one admin or ListOffsets request asked of their owners at once: enough to keep every
+/// shard busy, far below what a mailbox holds.
+pub const REQUEST_PARTITIONS_IN_FLIGHT: usize = 64;
+
+/// Partitions in one DescribeTopicPartitions answer (Kafka's max.request.partition.size.limit).
+pub const DESCRIBE_PARTITIONS_MAX: usize = 2000;

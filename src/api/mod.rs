@@ -15,3 +15,25 @@ pub struct RequestContext {
     pub listener: usize,
     pub peer: SocketAddr,
 }
+
+pub mod advertised;
+pub mod alter_configs;
+pub mod api_versions;
+pub mod authorized_operations;
+pub mod config_resource;
+pub mod create_partitions;
+pub mod create_topics;
+pub mod delete_records;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_log_dirs;
+pub mod describe_producers;
+pub mod describe_topic_partitions;
+pub mod error_map;
+pub mod incremental_alter_configs;
+pub mod init_producer_id;
+pub mod list_offsets;
+pub mod metadata;
+pub mod offset_for_leader_epoch;
+pub mod topic_name;
