@@ -38,3 +38,9 @@ pub const READ_BUFFER_BYTES_MAX: usize = 256 * 1024;
 
 /// Slices of one gather write: the kernel's UIO_MAXIOV.
 pub const GATHER_SLICES: usize = 1024;
+/// Partitions of one admin or ListOffsets request asked of their owners at once: enough to keep every
+/// shard busy, far below what a mailbox holds.
+pub const REQUEST_PARTITIONS_IN_FLIGHT: usize = 64;
+
+/// Partitions in one DescribeTopicPartitions answer (Kafka's max.request.partition.size.limit).
+pub const DESCRIBE_PARTITIONS_MAX: usize = 2000;

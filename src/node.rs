@@ -19,9 +19,7 @@ use crate::error::StartError;
 use crate::limits;
 use crate::metrics::ShardCounters;
 use crate::runtime::executor::{self, CpuClock, ExecutorSpec};
-use crate::runtime::mailbox::{
-    OneshotReceiver, OneshotSender, Receiver, Sender, mailbox, oneshot,
-};
+use crate::runtime::mailbox::{OneshotReceiver, OneshotSender, Receiver, Sender, mailbox, oneshot};
 use crate::runtime::{self, sleep};
 use crate::server::{Acceptor, ListenerOptions};
 use crate::shard::{Job, Router, Shard, ShardOptions, StartHints};
@@ -50,7 +48,7 @@ struct ShardStart {
     mailboxes: Vec<Sender<Job>>,
     counters: Vec<Arc<ShardCounters>>,
     role: Role,
-    ready: OneshotSender<Result<Option<CpuClock>, StartError>>,
+    ready: OneshotSender<Result<CpuClock, StartError>>,
     stop: OneshotReceiver<()>,
 }
 
@@ -61,7 +59,10 @@ enum Role {
         stopped: Vec<OneshotReceiver<Stopped>>,
         ended: OneshotSender<()>,
     },
-    Worker { prepared: OneshotReceiver<Arc<Prepared>>, stopped: OneshotSender<Stopped> },
+    Worker {
+        prepared: OneshotReceiver<Arc<Prepared>>,
+        stopped: OneshotSender<Stopped>,
+    },
 }
 
 /// A running broker.
@@ -74,7 +75,7 @@ pub struct Node {
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
-type Readies = Vec<OneshotReceiver<Result<Option<CpuClock>, StartError>>>;
+type Readies = Vec<OneshotReceiver<Result<CpuClock, StartError>>>;
 
 impl Node {
     fn build(plan: Arc<Plan>) -> (Vec<ShardStart>, Readies, Node) {
@@ -141,7 +142,7 @@ impl Node {
         }
         for ready in readies {
             match futures::executor::block_on(ready) {
-                Ok(Ok(cpu)) => node.cpu.extend(cpu),
+                Ok(Ok(cpu)) => node.cpu.push(cpu),
                 Ok(Err(e)) => return Err(e),
                 Err(_) => {
                     return Err(StartError::environment("a shard ended while it was starting"));
@@ -314,9 +315,9 @@ fn listen(plan: &Plan, shard: &Rc<Shard>) -> Result<Rc<Acceptor>, StartError> {
     let acceptor = Acceptor::new(Router::new(shard.clone()));
     for (index, listener) in plan.listeners.iter().enumerate() {
         let address = listener.address(shard.id);
-        acceptor.listen(ListenerOptions { index, address }).map_err(|e| {
-            StartError::environment(format!("can't listen on {address}: {e}"))
-        })?;
+        acceptor
+            .listen(ListenerOptions { index, address })
+            .map_err(|e| StartError::environment(format!("can't listen on {address}: {e}")))?;
     }
     Ok(acceptor)
 }

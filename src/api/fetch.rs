@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::error_map::partition_error;
+use super::error_map::partition_code;
 use super::{Reply, RequestContext};
 use crate::partition::{FetchSpec, FetchedPartition, PartitionError};
 use crate::shard::fetch_sessions::{SessionError, SessionPartition};
@@ -78,8 +78,7 @@ fn open_session(
                 return Ok((SessionUse::None, asked));
             }
             let slots = router.config().fetch_session_cache_slots;
-            let opened =
-                sessions.open(asked.clone(), by_id, now_ms, slots, || router.random_u64());
+            let opened = sessions.open(asked.clone(), by_id, now_ms, slots, || router.random_u64());
             Ok((opened.map_or(SessionUse::None, SessionUse::New), asked))
         }
         epoch => {
@@ -236,7 +235,7 @@ fn partition_response(
     let error_code = match &f.error {
         None => 0,
         Some(PartitionError::Unknown) if id_gone => error_code::UNKNOWN_TOPIC_ID,
-        Some(e) => partition_error(e),
+        Some(e) => partition_code(e),
     };
     FetchPartitionResponse {
         index,

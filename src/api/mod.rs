@@ -5,6 +5,8 @@
 mod advertised;
 mod alter_configs;
 mod api_versions;
+mod authorized_operations;
+mod config_resource;
 mod create_partitions;
 mod create_topics;
 mod delete_records;
@@ -22,6 +24,7 @@ mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
+mod topic_name;
 
 use std::net::SocketAddr;
 
@@ -34,7 +37,7 @@ pub use produce::PendingProduce;
 
 use crate::shard::{Chunk, Router};
 use crate::wire::fetch::Piece;
-use crate::wire::frame;
+use crate::wire::{describe_log_dirs as log_dirs_wire, frame};
 
 /// Who asks, and how.
 #[derive(Clone, Debug)]
@@ -63,7 +66,7 @@ pub enum Started {
 
 pub struct Request {
     cx: RequestContext,
-    body: Bytes,
+    frame: frame::Request,
 }
 
 /// Reads the header and starts what must start in request order. `Err` closes the connection, as
@@ -79,11 +82,11 @@ pub fn start(
         api_key: request.api_key,
         api_version: request.api_version,
         correlation_id: request.correlation_id,
-        client_id: request.client_id,
+        client_id: request.client_id.clone(),
         listener,
         peer,
     };
-    let known = advertised::is_served(cx.api_key, cx.api_version);
+    let known = advertised::served(cx.api_key, cx.api_version);
     if !known && cx.api_key != ApiKey::ApiVersions as i16 {
         return Err(format!(
             "version {} of API {} is not supported",
@@ -94,7 +97,7 @@ pub fn start(
     if cx.api_key == ApiKey::Produce as i16 {
         return produce::start(&cx, router, &request.body).map(Started::Produce);
     }
-    Ok(Started::Other(Request { cx, body: request.body }))
+    Ok(Started::Other(Request { cx, frame: request }))
 }
 
 fn api_name(key: i16) -> String {
@@ -103,83 +106,82 @@ fn api_name(key: i16) -> String {
 
 /// Decodes with the crate's types, runs the handler, encodes.
 macro_rules! serve {
-    ($cx:expr, $body:expr, $request:ident, $handler:expr) => {{
-        let mut body = $body;
-        let request = kafka_protocol::messages::$request::decode(&mut body, $cx.api_version)
-            .map_err(|e| malformed($cx, &e))?;
+    ($cx:expr, $frame:expr, $request:ident, $handler:expr) => {{
+        let request: kafka_protocol::messages::$request = decode($cx, $frame)?;
         encode($cx, &$handler(request).await)
     }};
 }
 
 /// Answers one request. `Err` closes the connection.
 pub async fn handle(router: &Router, request: Request) -> Result<Reply, String> {
-    let Request { cx, body } = request;
-    let cx = &cx;
-    if cx.api_key == ApiKey::ApiVersions as i16 && !advertised::is_served(cx.api_key, cx.api_version)
-    {
+    let Request { cx, frame } = &request;
+    if cx.api_key == ApiKey::ApiVersions as i16 && !advertised::served(cx.api_key, cx.api_version) {
         // KIP-511: answered in version 0, so that any client can read it.
         let v0 = RequestContext { api_version: 0, ..cx.clone() };
         return encode(&v0, &api_versions::unsupported_version_response());
     }
     let key = ApiKey::try_from(cx.api_key).map_err(|_| format!("unknown API {}", cx.api_key))?;
     match key {
-        ApiKey::ApiVersions => serve!(cx, body, ApiVersionsRequest, async |r| {
-            api_versions::handle(cx, router, r)
-        }),
+        ApiKey::ApiVersions => {
+            serve!(cx, frame, ApiVersionsRequest, async |r| { api_versions::handle(cx, router, r) })
+        }
         ApiKey::Metadata => {
-            serve!(cx, body, MetadataRequest, |r| metadata::handle(cx, router, r))
+            serve!(cx, frame, MetadataRequest, |r| metadata::handle(cx, router, r))
         }
         ApiKey::DescribeTopicPartitions => {
-            serve!(cx, body, DescribeTopicPartitionsRequest, async |r| {
+            serve!(cx, frame, DescribeTopicPartitionsRequest, async |r| {
                 describe_topic_partitions::handle(cx, router, r)
             })
         }
-        ApiKey::DescribeCluster => serve!(cx, body, DescribeClusterRequest, async |r| {
+        ApiKey::DescribeCluster => serve!(cx, frame, DescribeClusterRequest, async |r| {
             describe_cluster::handle(cx, router, r)
         }),
         ApiKey::CreateTopics => {
-            serve!(cx, body, CreateTopicsRequest, |r| create_topics::handle(cx, router, r))
+            serve!(cx, frame, CreateTopicsRequest, |r| create_topics::handle(cx, router, r))
         }
         ApiKey::DeleteTopics => {
-            serve!(cx, body, DeleteTopicsRequest, |r| delete_topics::handle(cx, router, r))
+            serve!(cx, frame, DeleteTopicsRequest, |r| delete_topics::handle(cx, router, r))
         }
         ApiKey::CreatePartitions => {
-            serve!(cx, body, CreatePartitionsRequest, |r| create_partitions::handle(cx, router, r))
+            serve!(cx, frame, CreatePartitionsRequest, |r| create_partitions::handle(cx, router, r))
         }
-        ApiKey::Fetch => fetch::handle(cx, router, &body).await,
-        ApiKey::ListOffsets => serve!(cx, body, ListOffsetsRequest, |r| {
-            list_offsets::handle(cx, router, r)
-        }),
-        ApiKey::OffsetForLeaderEpoch => serve!(cx, body, OffsetForLeaderEpochRequest, |r| {
+        ApiKey::Fetch => fetch::handle(cx, router, &frame.body).await,
+        ApiKey::ListOffsets => {
+            serve!(cx, frame, ListOffsetsRequest, |r| { list_offsets::handle(cx, router, r) })
+        }
+        ApiKey::OffsetForLeaderEpoch => serve!(cx, frame, OffsetForLeaderEpochRequest, |r| {
             offset_for_leader_epoch::handle(cx, router, r)
         }),
         ApiKey::InitProducerId => {
-            serve!(cx, body, InitProducerIdRequest, |r| init_producer_id::handle(cx, router, r))
+            serve!(cx, frame, InitProducerIdRequest, |r| init_producer_id::handle(cx, router, r))
         }
-        ApiKey::DescribeConfigs => serve!(cx, body, DescribeConfigsRequest, async |r| {
+        ApiKey::DescribeConfigs => serve!(cx, frame, DescribeConfigsRequest, async |r| {
             describe_configs::handle(cx, router, r)
         }),
-        ApiKey::IncrementalAlterConfigs => serve!(cx, body, IncrementalAlterConfigsRequest, |r| {
+        ApiKey::IncrementalAlterConfigs => serve!(cx, frame, IncrementalAlterConfigsRequest, |r| {
             incremental_alter_configs::handle(cx, router, r)
         }),
         ApiKey::AlterConfigs => {
-            serve!(cx, body, AlterConfigsRequest, |r| alter_configs::handle(cx, router, r))
+            serve!(cx, frame, AlterConfigsRequest, |r| alter_configs::handle(cx, router, r))
         }
         ApiKey::DeleteRecords => {
-            serve!(cx, body, DeleteRecordsRequest, |r| delete_records::handle(cx, router, r))
+            serve!(cx, frame, DeleteRecordsRequest, |r| delete_records::handle(cx, router, r))
         }
         ApiKey::DescribeLogDirs => {
-            serve!(cx, body, DescribeLogDirsRequest, |r| describe_log_dirs::handle(cx, router, r))
+            let body = describe_log_dirs::handle(cx, router, decode(cx, frame)?).await;
+            log_dirs_wire::encode_response(cx.api_version, cx.correlation_id, &body.into())
+                .map(Reply::Frame)
         }
-        ApiKey::DescribeProducers => serve!(cx, body, DescribeProducersRequest, |r| {
+        ApiKey::DescribeProducers => serve!(cx, frame, DescribeProducersRequest, |r| {
             describe_producers::handle(cx, router, r)
         }),
         other => Err(format!("API {other:?} is not supported")),
     }
 }
 
-fn malformed(cx: &RequestContext, e: &dyn std::fmt::Display) -> String {
-    format!("malformed {} v{} request: {e}", api_name(cx.api_key), cx.api_version)
+fn decode<M: Decodable>(cx: &RequestContext, request: &frame::Request) -> Result<M, String> {
+    frame::decode_body(request)
+        .map_err(|e| format!("malformed {} v{} request: {e}", api_name(cx.api_key), cx.api_version))
 }
 
 fn encode<M: Encodable>(cx: &RequestContext, body: &M) -> Result<Reply, String> {

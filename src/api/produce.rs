@@ -2,7 +2,7 @@
 //! once, in request order; the response waits for what acks promises. v10+ KIP-951 leader hints are
 //! not needed: a request at the wrong core is forwarded. Transactions are not here yet.
 
-use super::error_map::partition_error;
+use super::error_map::partition_code;
 use super::{Reply, RequestContext};
 use crate::partition::{Appended, PartitionError};
 use crate::shard::{Deadline, ProduceTicket, Router};
@@ -96,7 +96,8 @@ fn checked(version: i16, partition: &ProducePartition) -> Result<bytes::Bytes, P
         }
     };
     // zstd came with v7 (KIP-110): an older client could not read it back.
-    let zstd = BatchHeader::parse(&records).is_ok_and(|h| h.compression() == Some(Compression::Zstd));
+    let zstd =
+        BatchHeader::parse(&records).is_ok_and(|h| h.compression() == Some(Compression::Zstd));
     if version < 7 && zstd {
         let why = "Produce requests with version below 7 can't use ZStandard compression";
         return Err(refuse(error_code::UNSUPPORTED_COMPRESSION_TYPE, why));
@@ -157,7 +158,7 @@ fn answer(index: i32, result: Result<Appended, PartitionError>) -> ProducePartit
             error_message: None,
             current_leader: None,
         },
-        Err(e) => failed(index, partition_error(&e), e.to_string()),
+        Err(e) => failed(index, partition_code(&e), e.to_string()),
     }
 }
 

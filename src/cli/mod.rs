@@ -9,7 +9,11 @@ use clap::{Parser, Subcommand};
 use crate::error::StartError;
 
 #[derive(Parser)]
-#[command(name = "spindle", version, about = "A Kafka-protocol broker for Linux, one pinned thread per core")]
+#[command(
+    name = "spindle",
+    version,
+    about = "A Kafka-protocol broker for Linux, one pinned thread per core"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

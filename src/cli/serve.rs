@@ -22,9 +22,10 @@ pub struct ServeArgs {
 
 pub fn run(args: ServeArgs) -> Result<(), StartError> {
     let text = match &args.config {
-        Some(path) => Some(std::fs::read_to_string(path).map_err(|e| {
-            StartError::config(format!("--config {}: {e}", path.display()))
-        })?),
+        Some(path) => Some(
+            std::fs::read_to_string(path)
+                .map_err(|e| StartError::config(format!("--config {}: {e}", path.display())))?,
+        ),
         None => None,
     };
     let name = args.config.as_ref().map(|p| p.display().to_string());

@@ -51,7 +51,8 @@ impl DataDir {
         checkpoint::write_meta_properties(&path, &meta)
             .await
             .map_err(|e| refuse("can't be written", &e))?;
-        let hints = read_hints(&path).await.map_err(|e| refuse("its checkpoints are damaged", &e))?;
+        let hints =
+            read_hints(&path).await.map_err(|e| refuse("its checkpoints are damaged", &e))?;
         Ok((DataDir { path, cluster_id, _lock: lock }, hints))
     }
 
@@ -115,7 +116,11 @@ impl DataDir {
     }
 
     /// The last act of a stop: checkpoints, and the mark that the files can be trusted.
-    pub(super) async fn finish(self, checkpoints: &[(TopicPartition, Offset, Offset)], clean: bool) {
+    pub(super) async fn finish(
+        self,
+        checkpoints: &[(TopicPartition, Offset, Offset)],
+        clean: bool,
+    ) {
         let written = self.write_checkpoints(checkpoints).await;
         if let Err(why) = &written {
             tracing::error!(why, "the offset checkpoints can't be written");
@@ -178,8 +183,7 @@ async fn read_hints(path: &Path) -> crate::log::Result<StartHints> {
 
 /// 16 random bytes in URL-safe base64 without padding: the form of Kafka's cluster ids.
 fn random_id() -> String {
-    const ALPHABET: &[u8; 64] =
-        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut bits = (u128::from(runtime::random_u64()) << 64) | u128::from(runtime::random_u64());
     let mut id = String::with_capacity(22);
     for _ in 0..22 {

@@ -129,7 +129,9 @@ fn in_use(address: SocketAddr, e: &std::io::Error) -> StartError {
         std::io::ErrorKind::AddrNotAvailable => {
             "this machine has no such address: set listeners to one that it has"
         }
-        std::io::ErrorKind::PermissionDenied => "ports below 1024 need privileges: take a higher one",
+        std::io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need privileges: take a higher one"
+        }
         _ => "set listeners to another address",
     };
     StartError::environment(format!("can't listen on {address} ({e}): {cure}"))

@@ -30,10 +30,7 @@ pub fn cpus() -> Vec<usize> {
 
 /// Starts an OS thread with its own glommio executor that runs `main` to its end.
 /// Errors (io_uring refused by seccomp, memlock too small) come back as a sentence with the cure.
-pub fn start_thread<F, Fut>(
-    spec: ExecutorSpec,
-    main: F,
-) -> io::Result<std::thread::JoinHandle<()>>
+pub fn start_thread<F, Fut>(spec: ExecutorSpec, main: F) -> io::Result<std::thread::JoinHandle<()>>
 where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = ()> + 'static,

@@ -56,8 +56,7 @@ impl File {
             written -= written % BLOCK;
             let mut rest = glommio::allocate_dma_buffer_global(len - written);
             rest.as_bytes_mut().copy_from_slice(&buf.as_bytes()[written..]);
-            let more =
-                self.file.write_at(rest, pos + written as u64).await.map_err(io_error)?;
+            let more = self.file.write_at(rest, pos + written as u64).await.map_err(io_error)?;
             if more == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }

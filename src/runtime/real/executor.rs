@@ -56,7 +56,9 @@ fn explain(spec: &ExecutorSpec, e: io::Error) -> io::Error {
             "no file descriptors left: raise the limit (ulimit -n, LimitNOFILE=)"
         }
         _ => match spec.cpu {
-            Some(_) => "check that the CPU exists and that this process may use it (taskset, cpuset)",
+            Some(_) => {
+                "check that the CPU exists and that this process may use it (taskset, cpuset)"
+            }
             None => "io_uring could not be set up",
         },
     };

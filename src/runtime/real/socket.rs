@@ -45,8 +45,10 @@ pub(in crate::runtime) struct Listener {
 impl Listener {
     pub(in crate::runtime) fn bind(addr: SocketAddr) -> io::Result<Listener> {
         let socket = bound_socket(addr, true)?;
-        let address =
-            socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("not an IP address"))?;
+        let address = socket
+            .local_addr()?
+            .as_socket()
+            .ok_or_else(|| io::Error::other("not an IP address"))?;
         // SAFETY: the descriptor is ours, open and listening; ownership moves into the listener.
         let listener = unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) };
         Ok(Listener { listener, address })
@@ -79,7 +81,8 @@ struct Inner {
 impl Stream {
     fn new(tcp: TcpStream) -> io::Result<Stream> {
         tcp.set_nodelay(true).map_err(io_error)?;
-        let (peer, local) = (tcp.peer_addr().map_err(io_error)?, tcp.local_addr().map_err(io_error)?);
+        let (peer, local) =
+            (tcp.peer_addr().map_err(io_error)?, tcp.local_addr().map_err(io_error)?);
         let fd = tcp.as_raw_fd();
         Ok(Stream { inner: Rc::new(Inner { tcp: RefCell::new(tcp), fd, peer, local }) })
     }
