@@ -86,7 +86,7 @@ fn stock_kafka_file_starts() {
     assert_eq!(config.listeners[0].advertised_port, Some(9092));
     assert!(config.warnings.iter().any(|w| w.contains("CONTROLLER://:9093 is not opened")));
     assert!(!config.warnings.iter().any(|w| w.contains("num.io.threads")), "at its default");
-    let warning = "s.properties:15: offsets.topic.replication.factor has no effect in Spindle yet";
+    let warning = "s.properties:18: offsets.topic.replication.factor has no effect in Spindle yet";
     assert!(config.warnings.iter().any(|w| w == warning), "{:?}", config.warnings);
 }
 
