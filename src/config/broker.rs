@@ -209,4 +209,10 @@ fn replication_factor(settings: &Settings) -> Result<i16, StartError> {
         Ok(factor) if factor >= 1 => Ok(factor),
         _ => Err(settings.error("default.replication.factor", "must be from 1 to 32767")),
     }
+
+    /// Topic defaults with dynamic broker keys (`log.*`, `message.max.bytes`, …) applied.
+    pub fn topic_defaults_with(&self, dynamic: &BTreeMap<String, String>) -> TopicConfig {
+        let _ = dynamic;
+        todo!()
+    }
 }
