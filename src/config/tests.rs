@@ -269,7 +269,7 @@ fn describe_shows_value_source_and_synonyms() {
     );
     assert_eq!(row(&rows, "retention.ms").value.as_deref(), Some("3600000"));
     assert_eq!(row(&rows, "retention.ms").source, ConfigSource::StaticBroker);
-    assert_eq!(broker.effective_topic_defaults(&none, &default).max_message_bytes, 5000);
+    assert_eq!(broker.topic_defaults_with(&default).max_message_bytes, 5000);
 
     let rows = describe_broker(&broker, &none, &default);
     assert_eq!(row(&rows, "node.id").value.as_deref(), Some("3"));
