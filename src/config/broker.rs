@@ -1,6 +1,6 @@
 //! The broker's configuration, typed: built once at start from a file and overrides, then immutable.
 //! What is set while the broker runs (the log.* defaults of topics) lives in the metadata image and
-//! comes in through `effective_topic_defaults`.
+//! comes in through `topic_defaults_with`.
 //! Not here: which keys exist (definitions/), reading files (properties.rs).
 
 use std::collections::BTreeMap;
@@ -140,17 +140,10 @@ impl BrokerConfig {
         })
     }
 
-    /// `topic_defaults` with the broker keys that were set while brokers run: of this broker, then
-    /// of all brokers, then of the file.
-    pub fn effective_topic_defaults(
-        &self,
-        dynamic_broker: &BTreeMap<String, String>,
-        dynamic_default: &BTreeMap<String, String>,
-    ) -> TopicConfig {
-        defaults_from(|key| {
-            let levels = [dynamic_broker, dynamic_default, &self.explicit];
-            levels.iter().find_map(|keys| keys.get(key)).map(String::as_str)
-        })
+    /// Topic defaults with dynamic broker keys (`log.*`, `message.max.bytes`, …) applied: those of all
+    /// brokers, overlaid with those of this one.
+    pub fn topic_defaults_with(&self, dynamic: &BTreeMap<String, String>) -> TopicConfig {
+        defaults_from(|key| dynamic.get(key).or_else(|| self.explicit.get(key)).map(String::as_str))
     }
 }
 
