@@ -1,6 +1,17 @@
 //! Starting shards on pinned threads, spawning tasks in the current executor, yielding, randomness.
+//! Everything here is of the calling thread's executor; only `start_thread` reaches another.
+//! Not here: CPU time (`cpu`), what the machine allows (`machine`).
 
-use std::future::Future;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use super::{real, sim};
+
+pub use super::cpu::CpuClock;
 
 /// What one pinned executor thread gets.
 #[derive(Clone, Debug)]
@@ -8,72 +19,148 @@ pub struct ExecutorSpec {
     pub name: String,
     /// CPU to pin to; `None` leaves the thread unpinned.
     pub cpu: Option<usize>,
-    /// Spin this long before parking, µs; 0 parks at once.
+    /// Spin this long before parking, µs; 0 parks at once. Ignored when unpinned.
     pub spin_us: u64,
+}
+
+impl ExecutorSpec {
+    /// An executor on no CPU in particular (tests, tools).
+    pub fn unpinned(name: &str) -> ExecutorSpec {
+        ExecutorSpec { name: name.into(), cpu: None, spin_us: 0 }
+    }
 }
 
 /// Starts an OS thread with its own glommio executor that runs `main` to its end.
 /// Errors (io_uring refused by seccomp, memlock too small) come back as a sentence with the cure.
+/// Tasks that are still there when `main` ends are dropped.
 pub fn start_thread<F, Fut>(
-    _spec: ExecutorSpec,
-    _main: F,
+    spec: ExecutorSpec,
+    main: F,
 ) -> std::io::Result<std::thread::JoinHandle<()>>
 where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = ()> + 'static,
 {
-    todo!()
+    real::executor::start_thread(spec, main)
 }
 
 /// Runs a future to its end on a glommio executor on the calling thread (tests, tools).
-pub fn block_on<F, Fut, T>(_spec: ExecutorSpec, _main: F) -> std::io::Result<T>
+pub fn block_on<F, Fut, T>(spec: ExecutorSpec, main: F) -> std::io::Result<T>
 where
     F: FnOnce() -> Fut,
     Fut: Future<Output = T> + 'static,
     T: 'static,
 {
-    todo!()
+    real::executor::block_on(spec, main)
 }
 
 /// Spawns a detached task on the current executor (for `sim`: in the current simulated process).
-pub fn spawn(_f: impl Future<Output = ()> + 'static) {
-    todo!()
+pub fn spawn(f: impl Future<Output = ()> + 'static) {
+    if sim::active() { sim::spawn(f) } else { real::executor::spawn(f) }
 }
 
 /// Runs a blocking closure off the shard (glommio: blocking pool; sim: inline after a random delay).
-pub async fn run_blocking<T: Send + 'static>(_f: impl FnOnce() -> T + Send + 'static) -> T {
-    todo!()
+/// A panic of the closure goes on in the caller.
+pub async fn run_blocking<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    if sim::active() { sim::run_blocking(f).await } else { real::blocking::run(f).await }
 }
 
 /// Gives every other ready task a turn.
 pub async fn yield_now() {
-    todo!()
+    if sim::active() { sim::yield_now().await } else { real::executor::yield_now().await }
 }
 
 /// Yields only when the executor wants to preempt this task (cheap check).
 pub async fn yield_if_needed() {
-    todo!()
+    if sim::active() { sim::yield_now().await } else { real::executor::yield_if_needed().await }
+}
+
+/// To the end of the queue of ready tasks, in whichever executor polls this.
+pub(super) async fn requeue() {
+    let mut polled = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut polled, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// From the executor's generator: seeded in `sim`, from the OS otherwise. Not for secrets.
 pub fn random_u64() -> u64 {
-    todo!()
+    if sim::active() { sim::random_u64() } else { fastrand::u64(..) }
 }
 
 /// Same-executor wake-up: `notify_waiters` completes every `notified()` future created before it
 /// (a counter, so a notification between creation and first poll is not lost). Not Send; Clone shares.
 #[derive(Clone, Default)]
-pub struct Notify {}
+pub struct Notify {
+    state: Rc<RefCell<NotifyState>>,
+}
+
+#[derive(Default)]
+struct NotifyState {
+    notifications: u64,
+    next_waiter: u64,
+    /// Ordered by creation, so that waiters wake first come, first served (and the same in `sim`).
+    waiters: BTreeMap<u64, Waker>,
+}
 
 impl Notify {
     pub fn new() -> Notify {
         Notify::default()
     }
+
     pub fn notify_waiters(&self) {
-        todo!()
+        let waiters = {
+            let mut state = self.state.borrow_mut();
+            state.notifications += 1;
+            std::mem::take(&mut state.waiters)
+        };
+        for waker in waiters.into_values() {
+            waker.wake();
+        }
     }
+
     /// The future observes the counter when this is called, not when first polled. 'static, droppable.
     pub fn notified(&self) -> impl Future<Output = ()> + 'static + use<> {
-        async { todo!() }
+        let mut state = self.state.borrow_mut();
+        let waiter = state.next_waiter;
+        state.next_waiter += 1;
+        Notified { state: self.state.clone(), seen: state.notifications, waiter }
+    }
+}
+
+struct Notified {
+    state: Rc<RefCell<NotifyState>>,
+    seen: u64,
+    waiter: u64,
+}
+
+impl Future for Notified {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.borrow_mut();
+        if state.notifications != self.seen {
+            return Poll::Ready(());
+        }
+        match state.waiters.get_mut(&self.waiter) {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => {
+                state.waiters.insert(self.waiter, cx.waker().clone());
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Notified {
+    fn drop(&mut self) {
+        // Taken out before it is dropped: dropping a waker may run other code.
+        let waker = self.state.borrow_mut().waiters.remove(&self.waiter);
+        drop(waker);
     }
 }

@@ -1,58 +1,119 @@
 //! TCP. A `Stream` is a cheap handle (clones share the socket): one task reads, one task writes.
+//! Handles belong to the executor that made them and are not Send.
+//! Not here: framing, limits on connections (`server`).
 
 use std::io;
 use std::net::SocketAddr;
 
-pub struct Listener {}
+use super::{real, sim};
+
+pub struct Listener(ListenerInner);
+
+enum ListenerInner {
+    Real(real::socket::Listener),
+    Sim(sim::net::Listener),
+}
 
 impl Listener {
     /// Binds with SO_REUSEPORT so that every shard can bind the same port. `port_is_free` first.
-    pub fn bind(_addr: SocketAddr) -> io::Result<Listener> {
-        todo!()
+    pub fn bind(addr: SocketAddr) -> io::Result<Listener> {
+        Ok(Listener(if sim::active() {
+            ListenerInner::Sim(sim::net::Listener::bind(addr)?)
+        } else {
+            ListenerInner::Real(real::socket::Listener::bind(addr)?)
+        }))
     }
+
     pub fn local_addr(&self) -> SocketAddr {
-        todo!()
+        match &self.0 {
+            ListenerInner::Real(listener) => listener.local_addr(),
+            ListenerInner::Sim(listener) => listener.local_addr(),
+        }
     }
+
     /// Never cancel this future (glommio leaks the fd). EMFILE/ENFILE come back as errors.
     /// The accepted socket has TCP_NODELAY set.
     pub async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
-        todo!()
+        match &self.0 {
+            ListenerInner::Real(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Stream(StreamInner::Real(stream)), peer))
+            }
+            ListenerInner::Sim(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Stream(StreamInner::Sim(stream)), peer))
+            }
+        }
     }
 }
 
 /// Whether somebody already listens there; with port 0, a free port that was just released.
 /// (SO_REUSEPORT alone would let two brokers share a port silently.)
-pub fn port_is_free(_addr: SocketAddr) -> io::Result<SocketAddr> {
-    todo!()
+pub fn port_is_free(addr: SocketAddr) -> io::Result<SocketAddr> {
+    if sim::active() { sim::net::port_is_free(addr) } else { real::socket::port_is_free(addr) }
 }
 
 #[derive(Clone)]
-pub struct Stream {}
+pub struct Stream(StreamInner);
+
+#[derive(Clone)]
+enum StreamInner {
+    Real(real::socket::Stream),
+    Sim(sim::net::Stream),
+}
 
 impl Stream {
-    pub async fn connect(_addr: SocketAddr) -> io::Result<Stream> {
-        todo!()
+    pub async fn connect(addr: SocketAddr) -> io::Result<Stream> {
+        Ok(Stream(if sim::active() {
+            StreamInner::Sim(sim::net::Stream::connect(addr).await?)
+        } else {
+            StreamInner::Real(real::socket::Stream::connect(addr).await?)
+        }))
     }
+
     pub fn peer_addr(&self) -> SocketAddr {
-        todo!()
+        match &self.0 {
+            StreamInner::Real(stream) => stream.peer_addr(),
+            StreamInner::Sim(stream) => stream.peer_addr(),
+        }
     }
+
     pub fn local_addr(&self) -> SocketAddr {
-        todo!()
+        match &self.0 {
+            StreamInner::Real(stream) => stream.local_addr(),
+            StreamInner::Sim(stream) => stream.local_addr(),
+        }
     }
+
     /// At least one byte, or 0 at end of stream. One reader at a time. Cancel-safe.
-    pub async fn read(&self, _buf: &mut [u8]) -> io::Result<usize> {
-        todo!()
+    pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match &self.0 {
+            StreamInner::Real(stream) => stream.read(buf).await,
+            StreamInner::Sim(stream) => stream.read(buf).await,
+        }
     }
+
     /// One writer at a time.
-    pub async fn write_all(&self, _buf: &[u8]) -> io::Result<()> {
-        todo!()
+    pub async fn write_all(&self, buf: &[u8]) -> io::Result<()> {
+        match &self.0 {
+            StreamInner::Real(stream) => stream.write_all(buf).await,
+            StreamInner::Sim(stream) => stream.write_all(buf).await,
+        }
     }
-    /// Gather write of all slices, in order (libc::writev / sendmsg on the real backend).
-    pub async fn write_vectored_all(&self, _bufs: &[&[u8]]) -> io::Result<()> {
-        todo!()
+
+    /// Gather write of all slices, in order (sendmsg on the real backend).
+    pub async fn write_vectored_all(&self, bufs: &[&[u8]]) -> io::Result<()> {
+        match &self.0 {
+            StreamInner::Real(stream) => stream.write_vectored_all(bufs).await,
+            StreamInner::Sim(stream) => stream.write_vectored_all(bufs).await,
+        }
     }
+
     /// Both directions; wakes a pending read or write on any clone.
     pub fn shutdown(&self) {
-        todo!()
+        match &self.0 {
+            StreamInner::Real(stream) => stream.shutdown(),
+            StreamInner::Sim(stream) => stream.shutdown(),
+        }
     }
 }

@@ -1,22 +1,192 @@
 //! Kafka's four codecs with an output bound: gzip (flate2), snappy (raw and the xerial framing that
 //! Java writes), lz4 frame (lz4_flex, content checksums as Kafka has them), zstd.
+//! Compressors are kept per thread, so a batch costs no new tables. A bomb costs at most `limit`
+//! bytes, and output is allocated only as it really comes.
+
+use std::cell::RefCell;
+use std::io::{Read, Write};
 
 use super::record_batch::BatchError;
 use crate::types::Compression;
 
-/// Appends the decompressed bytes to `out`; stops with `TooLarge` beyond `limit` bytes.
+/// Magic, version 1, compatible with version 1: the header of xerial's framing.
+const XERIAL_HEADER: [u8; 16] =
+    [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1];
+/// Bytes of input per block, as Java's stream cuts them.
+const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
+/// A frame without blocks, which the encoder below does not make: magic, flags, block size, header
+/// checksum, end mark.
+const LZ4_EMPTY: [u8; 11] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82, 0, 0, 0, 0];
+/// Kafka's default levels.
+const GZIP_LEVEL: u32 = 6;
+const ZSTD_LEVEL: i32 = 3;
+/// Largest window of a zstd frame: what level 22, Kafka's highest, makes.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
+/// Appends the decompressed bytes to `out`; stops with `TooLarge` beyond `limit` bytes. After an
+/// error `out` is as it was.
 pub fn decompress(
     codec: Compression,
     input: &[u8],
     out: &mut Vec<u8>,
     limit: usize,
 ) -> Result<(), BatchError> {
-    let _ = (codec, input, out, limit);
-    todo!()
+    let had = out.len();
+    let done = decompress_onto(codec, input, out, limit);
+    if done.is_err() {
+        out.truncate(had);
+    }
+    done
+}
+
+fn decompress_onto(
+    codec: Compression,
+    input: &[u8],
+    out: &mut Vec<u8>,
+    limit: usize,
+) -> Result<(), BatchError> {
+    match codec {
+        Compression::None => {
+            if input.len() > limit {
+                return Err(BatchError::TooLarge { limit });
+            }
+            out.extend_from_slice(input);
+            Ok(())
+        }
+        Compression::Gzip => {
+            read_bounded("gzip", flate2::bufread::MultiGzDecoder::new(input), out, limit)
+        }
+        Compression::Snappy => snappy_decompress(input, out, limit),
+        Compression::Lz4 => {
+            read_bounded("lz4", lz4_flex::frame::FrameDecoder::new(input), out, limit)
+        }
+        Compression::Zstd => {
+            let mut decoder =
+                zstd::stream::read::Decoder::with_buffer(input).map_err(|e| failed("zstd", e))?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(|e| failed("zstd", e))?;
+            read_bounded("zstd", decoder, out, limit)
+        }
+    }
+}
+
+fn failed(codec: &str, error: impl std::fmt::Display) -> BatchError {
+    BatchError::Invalid(format!("{codec} data does not decompress: {error}"))
+}
+
+fn read_bounded(
+    codec: &str,
+    reader: impl Read,
+    out: &mut Vec<u8>,
+    limit: usize,
+) -> Result<(), BatchError> {
+    let had = out.len();
+    reader.take((limit as u64).saturating_add(1)).read_to_end(out).map_err(|e| failed(codec, e))?;
+    if out.len() - had > limit {
+        return Err(BatchError::TooLarge { limit });
+    }
+    Ok(())
+}
+
+fn snappy_decompress(input: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), BatchError> {
+    let had = out.len();
+    if !input.starts_with(&XERIAL_HEADER[..8]) {
+        return snappy_block(input, out, had, limit);
+    }
+    let mut rest = input;
+    while !rest.is_empty() {
+        if rest.starts_with(&XERIAL_HEADER[..8]) {
+            // Java's reader takes streams that were joined; so do we.
+            rest = rest.get(16..).ok_or_else(|| failed("snappy", "header is cut"))?;
+            continue;
+        }
+        let (len, after) =
+            rest.split_first_chunk().ok_or_else(|| failed("snappy", "block length is cut"))?;
+        let len = u32::from_be_bytes(*len) as usize;
+        if len > after.len() {
+            return Err(failed("snappy", format!("block of {len} bytes, {} left", after.len())));
+        }
+        let (block, after) = after.split_at(len);
+        snappy_block(block, out, had, limit)?;
+        rest = after;
+    }
+    Ok(())
+}
+
+fn snappy_block(
+    block: &[u8],
+    out: &mut Vec<u8>,
+    had: usize,
+    limit: usize,
+) -> Result<(), BatchError> {
+    let len = snap::raw::decompress_len(block).map_err(|e| failed("snappy", e))?;
+    let at = out.len();
+    if len > limit - (at - had) {
+        return Err(BatchError::TooLarge { limit });
+    }
+    // The densest element makes 64 bytes of 3: a longer claim is a lie, and not worth the memory.
+    if len > block.len().saturating_mul(22) {
+        return Err(failed("snappy", format!("{} bytes can't hold {len}", block.len())));
+    }
+    out.resize(at + len, 0);
+    let done = snap::raw::Decoder::new().decompress(block, &mut out[at..]);
+    out.truncate(at + done.map_err(|e| failed("snappy", e))?);
+    Ok(())
+}
+
+thread_local! {
+    static SNAPPY: RefCell<snap::raw::Encoder> = RefCell::new(snap::raw::Encoder::new());
+    static LZ4: RefCell<lz4_flex::frame::FrameEncoder<Vec<u8>>> = RefCell::new(lz4_encoder());
+    static ZSTD: RefCell<Option<zstd::bulk::Compressor<'static>>> =
+        RefCell::new(zstd::bulk::Compressor::new(ZSTD_LEVEL).ok());
+}
+
+/// Kafka's Java client refuses blocks that depend on each other.
+fn lz4_encoder() -> lz4_flex::frame::FrameEncoder<Vec<u8>> {
+    let info = lz4_flex::frame::FrameInfo::new()
+        .block_mode(lz4_flex::frame::BlockMode::Independent)
+        .block_size(lz4_flex::frame::BlockSize::Max64KB);
+    lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new())
 }
 
 /// Appends the compressed bytes to `out`, in the form that Kafka's own clients read.
 pub fn compress(codec: Compression, input: &[u8], out: &mut Vec<u8>) {
-    let _ = (codec, input, out);
-    todo!()
+    match codec {
+        Compression::None => out.extend_from_slice(input),
+        Compression::Gzip => {
+            let level = flate2::Compression::new(GZIP_LEVEL);
+            let mut encoder = flate2::write::GzEncoder::new(out, level);
+            encoder.write_all(input).expect("a Vec takes every write");
+            encoder.finish().expect("a Vec takes every write");
+        }
+        Compression::Snappy => {
+            SNAPPY.with_borrow_mut(|encoder| snappy_compress(encoder, input, out))
+        }
+        Compression::Lz4 if input.is_empty() => out.extend_from_slice(&LZ4_EMPTY),
+        Compression::Lz4 => LZ4.with_borrow_mut(|encoder| {
+            encoder.get_mut().clear();
+            encoder.write_all(input).expect("a Vec takes every write");
+            encoder.try_finish().expect("a Vec takes every write");
+            out.extend_from_slice(encoder.get_ref());
+        }),
+        Compression::Zstd => ZSTD.with_borrow_mut(|compressor| {
+            let compressor = compressor.as_mut().expect("level 3 exists");
+            let at = out.len();
+            out.resize(at + zstd::zstd_safe::compress_bound(input.len()), 0);
+            let len = compressor
+                .compress_to_buffer(input, &mut out[at..])
+                .expect("the bound is always enough");
+            out.truncate(at + len);
+        }),
+    }
+}
+
+fn snappy_compress(encoder: &mut snap::raw::Encoder, input: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&XERIAL_HEADER);
+    for block in input.chunks(XERIAL_BLOCK_BYTES) {
+        let at = out.len();
+        out.resize(at + 4 + snap::raw::max_compress_len(block.len()), 0);
+        let len = encoder.compress(block, &mut out[at + 4..]).expect("the bound is always enough");
+        out[at..at + 4].copy_from_slice(&(len as u32).to_be_bytes());
+        out.truncate(at + 4 + len);
+    }
 }

@@ -3,9 +3,15 @@
 //! come from the `kafka-protocol` crate; what it lacks or copies is hand-written here.
 
 pub mod compression;
+pub mod describe_log_dirs;
 pub mod error_code;
 pub mod fetch;
 pub mod frame;
+pub mod list_offsets;
+mod primitives;
 pub mod produce;
 pub mod record_batch;
 pub mod records;
+mod request_shape;
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Record batch v2 (KIP-98): header view, validation, patches. The magic byte decides; v0 and v1
 //! message sets are refused with the reason (Kafka 4 dropped them, KIP-724).
 
+use super::error_code;
 use crate::types::{Compression, Offset, TimestampType};
 
 /// Bytes of a v2 batch header, including base offset and length.
@@ -40,18 +41,45 @@ pub enum BatchError {
     TooLarge { limit: usize },
 }
 
-#[allow(unused_variables)]
 impl BatchHeader {
-    /// Reads the fields; checks only that the bytes are there, the magic and the length's range.
+    /// Reads the fields; checks only that the header's bytes are there, the magic and the length's
+    /// range. The records may be missing: see `size_bytes`.
     pub fn parse(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
-        todo!()
+        // The magic stands at the same place in every format, and older ones may be shorter.
+        if let Some(&magic) = bytes.get(16)
+            && magic != 2
+        {
+            return Err(BatchError::BadMagic(magic as i8));
+        }
+        let Some(h) = bytes.first_chunk::<HEADER_BYTES>() else {
+            return Err(BatchError::Truncated { have: bytes.len(), need: HEADER_BYTES });
+        };
+        let header = BatchHeader {
+            base_offset: i64::from_be_bytes(field(h, 0)),
+            batch_length: i32::from_be_bytes(field(h, 8)),
+            partition_leader_epoch: i32::from_be_bytes(field(h, 12)),
+            magic: h[16] as i8,
+            crc: u32::from_be_bytes(field(h, 17)),
+            attributes: i16::from_be_bytes(field(h, 21)),
+            last_offset_delta: i32::from_be_bytes(field(h, 23)),
+            base_timestamp: i64::from_be_bytes(field(h, 27)),
+            max_timestamp: i64::from_be_bytes(field(h, 35)),
+            producer_id: i64::from_be_bytes(field(h, 43)),
+            producer_epoch: i16::from_be_bytes(field(h, 51)),
+            base_sequence: i32::from_be_bytes(field(h, 53)),
+            record_count: i32::from_be_bytes(field(h, 57)),
+        };
+        if header.batch_length < (HEADER_BYTES - 12) as i32 {
+            return Err(BatchError::BadLength(header.batch_length));
+        }
+        Ok(header)
     }
     /// Whole batch, header included.
     pub fn size_bytes(&self) -> usize {
         self.batch_length as usize + 12
     }
     pub fn last_offset(&self) -> Offset {
-        self.base_offset + self.last_offset_delta as i64
+        self.base_offset.wrapping_add(self.last_offset_delta as i64)
     }
     pub fn compression(&self) -> Option<Compression> {
         Compression::from_attributes(self.attributes)
@@ -72,34 +100,149 @@ impl BatchHeader {
     pub fn has_producer_id(&self) -> bool {
         self.producer_id >= 0
     }
+    /// Sequence of the last record; -1 without one. After `i32::MAX` comes 0.
     pub fn last_sequence(&self) -> i32 {
-        todo!("wraps at i32::MAX as Kafka's")
+        if self.base_sequence < 0 {
+            return -1;
+        }
+        ((self.base_sequence as i64 + self.last_offset_delta as i64) & 0x7fff_ffff) as i32
     }
 }
 
-/// Everything a broker checks of one batch a producer sent: length, magic, CRC, attributes,
-/// counts against last_offset_delta, control bit, and, for uncompressed batches, that the records
-/// parse and fill the batch exactly. Compressed ones are decompressed (bounded) and walked the same way
-/// only when `deep`. Returns the header.
-pub fn validate(batch: &[u8], deep: bool) -> Result<BatchHeader, BatchError> {
-    let _ = (batch, deep);
-    todo!()
+fn field<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(&header[at..at + N]);
+    out
 }
 
-/// Splits produce data into batches; every byte must belong to a whole batch.
+/// Where the bytes under the CRC begin: after the CRC itself.
+const CRC_FROM: usize = 21;
+
+/// That `bytes` is one whole batch with the right CRC, whoever wrote it: what recovery asks of a
+/// stored batch. Offsets, counts and records are not looked at.
+pub fn check_crc(batch: &[u8]) -> Result<BatchHeader, BatchError> {
+    let header = BatchHeader::parse(batch)?;
+    if batch.len() < header.size_bytes() {
+        return Err(BatchError::Truncated { have: batch.len(), need: header.size_bytes() });
+    }
+    let computed = crc32c::crc32c(&batch[CRC_FROM..header.size_bytes()]);
+    if computed != header.crc {
+        return Err(BatchError::BadCrc { stored: header.crc, computed });
+    }
+    Ok(header)
+}
+
+/// Everything a broker checks of one batch a producer sent: length, magic, CRC, attributes,
+/// base offset (0), counts against last_offset_delta, control bit, and, for uncompressed batches,
+/// that the records parse and fill the batch exactly. Compressed ones are decompressed (bounded)
+/// and walked the same way only when `deep`. Returns the header.
+pub fn validate(batch: &[u8], deep: bool) -> Result<BatchHeader, BatchError> {
+    let header = check_crc(batch)?;
+    if batch.len() != header.size_bytes() {
+        return invalid(format!(
+            "{} bytes after a record batch of {}",
+            batch.len() - header.size_bytes(),
+            header.size_bytes()
+        ));
+    }
+    let Some(codec) = header.compression() else {
+        return invalid(format!("compression type {} does not exist", header.attributes & 7));
+    };
+    if header.base_offset != 0 {
+        return invalid(format!(
+            "base offset is {} where a producer must send 0",
+            header.base_offset
+        ));
+    }
+    if header.is_control() {
+        return invalid("control batches are not for clients to write".into());
+    }
+    if header.timestamp_type() == TimestampType::LogAppendTime {
+        return invalid("timestamp type LogAppendTime is not for clients to set".into());
+    }
+    if header.record_count <= 0 {
+        return invalid(format!("record count is {}", header.record_count));
+    }
+    if header.last_offset_delta as i64 + 1 != header.record_count as i64 {
+        return invalid(format!(
+            "record count is {} but the last offset delta is {}",
+            header.record_count, header.last_offset_delta
+        ));
+    }
+    if header.has_producer_id() && header.base_sequence < 0 {
+        return invalid(format!(
+            "base sequence is {} with producer id {}",
+            header.base_sequence, header.producer_id
+        ));
+    }
+    if codec == Compression::None || deep {
+        let mut expected = 0;
+        super::records::for_each_record(batch, &mut |record| {
+            let right = record.offset_delta == expected;
+            expected += i32::from(right);
+            right
+        })?;
+        if expected != header.record_count {
+            return invalid(format!("record {expected} has another offset delta"));
+        }
+    }
+    Ok(header)
+}
+
+fn invalid<T>(message: String) -> Result<T, BatchError> {
+    Err(BatchError::Invalid(message))
+}
+
+impl BatchError {
+    /// Kafka's code for a produced batch with this fault.
+    pub fn error_code(&self) -> i16 {
+        match self {
+            BatchError::Truncated { .. } | BatchError::BadLength(_) | BatchError::BadCrc { .. } => {
+                error_code::CORRUPT_MESSAGE
+            }
+            BatchError::BadMagic(_) | BatchError::Invalid(_) => error_code::INVALID_RECORD,
+            BatchError::TooLarge { .. } => error_code::MESSAGE_TOO_LARGE,
+        }
+    }
+}
+
+/// Splits produce data into batches; every byte must belong to a whole batch. Ends after an error.
 pub fn split(records: &[u8]) -> impl Iterator<Item = Result<(BatchHeader, &[u8]), BatchError>> {
-    let _ = records;
-    std::iter::empty()
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let bytes = std::mem::take(&mut rest);
+        let header = match BatchHeader::parse(bytes) {
+            Ok(header) => header,
+            Err(e) => return Some(Err(e)),
+        };
+        let need = header.size_bytes();
+        if bytes.len() < need {
+            return Some(Err(BatchError::Truncated { have: bytes.len(), need }));
+        }
+        let (batch, after) = bytes.split_at(need);
+        rest = after;
+        Some(Ok((header, batch)))
+    })
 }
 
 /// Patches base offset and partition leader epoch in place (neither is under the CRC).
 pub fn patch_offset(batch: &mut [u8], base_offset: Offset, leader_epoch: i32) {
-    let _ = (batch, base_offset, leader_epoch);
-    todo!()
+    batch[..8].copy_from_slice(&base_offset.to_be_bytes());
+    batch[12..16].copy_from_slice(&leader_epoch.to_be_bytes());
 }
 
 /// Sets LogAppendTime: attribute bit 3 and max timestamp, and the new CRC.
 pub fn patch_log_append_time(batch: &mut [u8], timestamp_ms: i64) {
-    let _ = (batch, timestamp_ms);
-    todo!()
+    batch[22] |= 8;
+    batch[35..43].copy_from_slice(&timestamp_ms.to_be_bytes());
+    patch_crc(batch);
+}
+
+/// Writes the CRC that the bytes have now. `batch` is one whole batch.
+pub fn patch_crc(batch: &mut [u8]) {
+    let crc = crc32c::crc32c(&batch[CRC_FROM..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
 }

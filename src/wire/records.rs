@@ -1,7 +1,12 @@
 //! The records inside a batch: a borrowing iterator over (decompressed) bytes, and a builder that
 //! makes batches (for the load generator, the metadata log and tests).
+//! The builder's buffers live as long as it does: a record costs no allocation, a batch one.
 
-use super::record_batch::BatchError;
+use std::cell::Cell;
+
+use super::compression;
+use super::record_batch::{self, BatchError, BatchHeader, HEADER_BYTES};
+use crate::limits::DECOMPRESSED_BATCH_BYTES;
 use crate::types::Compression;
 
 /// One record, borrowed from decompressed batch bytes.
@@ -16,28 +21,213 @@ pub struct RecordView<'a> {
     pub header_count: i32,
 }
 
+impl<'a> RecordView<'a> {
+    /// The headers in order: key and value. They were checked when the record was read.
+    pub fn header_pairs(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
+        let mut cursor = Cursor { bytes: self.headers, at: 0 };
+        (0..self.header_count).map_while(move |_| cursor.header().ok())
+    }
+}
+
+thread_local! {
+    /// Decompressed records of the last batch; taken while in use, so a callback may come back here.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Scratch beyond this is given back after use.
+const SCRATCH_BYTES_KEPT: usize = 2 * 1024 * 1024;
+
 /// Calls `f` for each record of a whole batch (header included), decompressing into a bounded
 /// buffer when needed; stops early when `f` returns false.
 pub fn for_each_record(
     batch: &[u8],
     f: &mut dyn FnMut(RecordView<'_>) -> bool,
 ) -> Result<(), BatchError> {
-    let _ = (batch, f);
-    todo!()
+    let header = BatchHeader::parse(batch)?;
+    let need = header.size_bytes();
+    let Some(body) = batch.get(HEADER_BYTES..need) else {
+        return Err(BatchError::Truncated { have: batch.len(), need });
+    };
+    match header.compression() {
+        Some(Compression::None) => walk(body, header.record_count, f),
+        Some(codec) => {
+            let mut scratch = SCRATCH.take();
+            scratch.clear();
+            let done = compression::decompress(codec, body, &mut scratch, DECOMPRESSED_BATCH_BYTES)
+                .and_then(|()| walk(&scratch, header.record_count, f));
+            if scratch.capacity() <= SCRATCH_BYTES_KEPT {
+                SCRATCH.set(scratch);
+            }
+            done
+        }
+        None => invalid(format!("compression type {} does not exist", header.attributes & 7)),
+    }
+}
+
+fn invalid<T>(message: String) -> Result<T, BatchError> {
+    Err(BatchError::Invalid(message))
+}
+
+fn walk(
+    body: &[u8],
+    record_count: i32,
+    f: &mut dyn FnMut(RecordView<'_>) -> bool,
+) -> Result<(), BatchError> {
+    let mut cursor = Cursor { bytes: body, at: 0 };
+    for index in 0..record_count {
+        match cursor.record() {
+            Ok(record) => {
+                if !f(record) {
+                    return Ok(());
+                }
+            }
+            Err(what) => {
+                return invalid(format!(
+                    "record {index} of {record_count}: bad {what} at byte {} of {}",
+                    cursor.at,
+                    body.len()
+                ));
+            }
+        }
+    }
+    if cursor.at != body.len() {
+        return invalid(format!(
+            "{} bytes remain after {record_count} records",
+            body.len() - cursor.at
+        ));
+    }
+    Ok(())
+}
+
+/// Reads record fields; an error is the name of the field.
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+type Field<T> = Result<T, &'static str>;
+
+impl<'a> Cursor<'a> {
+    fn varlong(&mut self, bits: u32, what: &'static str) -> Field<i64> {
+        // One byte is by far the most frequent.
+        let mut value = 0u64;
+        let mut shift = 0;
+        while shift < bits {
+            let Some(&byte) = self.bytes.get(self.at) else { return Err(what) };
+            self.at += 1;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok((value >> 1) as i64 ^ -((value & 1) as i64));
+            }
+            shift += 7;
+        }
+        Err(what)
+    }
+
+    fn varint(&mut self, what: &'static str) -> Field<i32> {
+        i32::try_from(self.varlong(32, what)?).map_err(|_| what)
+    }
+
+    fn take(&mut self, len: i32, what: &'static str) -> Field<&'a [u8]> {
+        let slice = usize::try_from(len)
+            .ok()
+            .and_then(|len| self.bytes[self.at..].get(..len))
+            .ok_or(what)?;
+        self.at += slice.len();
+        Ok(slice)
+    }
+
+    /// Any negative length is null, as in Kafka.
+    fn nullable(&mut self, what: &'static str) -> Field<Option<&'a [u8]>> {
+        match self.varint(what)? {
+            len if len < 0 => Ok(None),
+            len => self.take(len, what).map(Some),
+        }
+    }
+
+    fn header(&mut self) -> Field<(&'a [u8], Option<&'a [u8]>)> {
+        let key_len = self.varint("header key length")?;
+        let key = self.take(key_len, "header key")?;
+        Ok((key, self.nullable("header value")?))
+    }
+
+    fn record(&mut self) -> Field<RecordView<'a>> {
+        let len = self.varint("record length")?;
+        let record = self.take(len, "record length")?;
+        let mut cursor = Cursor { bytes: record, at: 0 };
+        let parsed = cursor.fields();
+        if parsed.is_err() {
+            self.at = self.at - record.len() + cursor.at;
+        }
+        parsed
+    }
+
+    fn fields(&mut self) -> Field<RecordView<'a>> {
+        self.take(1, "record attributes")?;
+        let timestamp_delta = self.varlong(64, "timestamp delta")?;
+        let offset_delta = self.varint("offset delta")?;
+        let key = self.nullable("key")?;
+        let value = self.nullable("value")?;
+        let header_count = self.varint("header count")?;
+        if header_count < 0 || header_count as usize > self.bytes.len() - self.at {
+            return Err("header count");
+        }
+        let from = self.at;
+        for _ in 0..header_count {
+            self.header()?;
+        }
+        if self.at != self.bytes.len() {
+            return Err("record length");
+        }
+        let headers = &self.bytes[from..];
+        Ok(RecordView { offset_delta, timestamp_delta, key, value, headers, header_count })
+    }
 }
 
 /// Builds one batch. Timestamps are absolute milliseconds; the first record sets the base.
-pub struct BatchBuilder {}
+pub struct BatchBuilder {
+    compression: Compression,
+    producer_id: i64,
+    producer_epoch: i16,
+    base_sequence: i32,
+    attributes: i16,
+    body: Vec<u8>,
+    count: i32,
+    base_timestamp: i64,
+    max_timestamp: i64,
+}
 
-#[allow(unused_variables)]
 impl BatchBuilder {
     pub fn new(compression: Compression) -> BatchBuilder {
-        todo!()
+        BatchBuilder {
+            compression,
+            producer_id: -1,
+            producer_epoch: -1,
+            base_sequence: -1,
+            attributes: compression as i16,
+            body: Vec::new(),
+            count: 0,
+            base_timestamp: -1,
+            max_timestamp: -1,
+        }
     }
+
     /// producer id, epoch, base sequence; -1, -1, -1 when not idempotent (the default).
     pub fn producer(&mut self, id: i64, epoch: i16, base_sequence: i32) -> &mut Self {
-        todo!()
+        self.producer_id = id;
+        self.producer_epoch = epoch;
+        self.base_sequence = base_sequence;
+        self
     }
+
+    /// The transactional and control bits (both off by default).
+    pub fn kind(&mut self, transactional: bool, control: bool) -> &mut Self {
+        self.attributes = self.compression as i16
+            | if transactional { 0x10 } else { 0 }
+            | if control { 0x20 } else { 0 };
+        self
+    }
+
     pub fn push(
         &mut self,
         timestamp_ms: i64,
@@ -45,20 +235,114 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: &[(&str, Option<&[u8]>)],
     ) -> &mut Self {
-        todo!()
+        if self.count == 0 {
+            self.base_timestamp = timestamp_ms;
+            self.max_timestamp = timestamp_ms;
+        }
+        self.max_timestamp = self.max_timestamp.max(timestamp_ms);
+        let timestamp_delta = timestamp_ms.wrapping_sub(self.base_timestamp);
+        let mut len = 1
+            + varlong_len(timestamp_delta)
+            + varlong_len(self.count as i64)
+            + field_len(key)
+            + field_len(value)
+            + varlong_len(headers.len() as i64);
+        for (name, value) in headers {
+            len += field_len(Some(name.as_bytes())) + field_len(*value);
+        }
+        let out = &mut self.body;
+        out.reserve(len + 5);
+        put_varlong(out, len as i64);
+        out.push(0);
+        put_varlong(out, timestamp_delta);
+        put_varlong(out, self.count as i64);
+        put_field(out, key);
+        put_field(out, value);
+        put_varlong(out, headers.len() as i64);
+        for (name, value) in headers {
+            put_field(out, Some(name.as_bytes()));
+            put_field(out, *value);
+        }
+        self.count += 1;
+        self
     }
+
     pub fn record_count(&self) -> usize {
-        todo!()
+        self.count as usize
     }
+
     /// Bytes so far (uncompressed).
     pub fn len(&self) -> usize {
-        todo!()
+        HEADER_BYTES + self.body.len()
     }
+
     pub fn is_empty(&self) -> bool {
         self.record_count() == 0
     }
-    /// The batch with base offset 0, and the builder ready for the next one (buffers are kept).
+
+    /// The batch with base offset 0, and the builder ready for the next one (buffers are kept, and
+    /// so are producer and kind). Empty when there is no record.
     pub fn finish(&mut self) -> Vec<u8> {
-        todo!()
+        let mut out = Vec::with_capacity(self.len());
+        self.finish_into(&mut out);
+        out
+    }
+
+    /// As `finish`, appended to `out`.
+    pub fn finish_into(&mut self, out: &mut Vec<u8>) {
+        if self.count == 0 {
+            return;
+        }
+        let at = out.len();
+        let mut header = [0; HEADER_BYTES];
+        header[12..16].copy_from_slice(&(-1i32).to_be_bytes());
+        header[16] = 2;
+        header[21..23].copy_from_slice(&self.attributes.to_be_bytes());
+        header[23..27].copy_from_slice(&(self.count - 1).to_be_bytes());
+        header[27..35].copy_from_slice(&self.base_timestamp.to_be_bytes());
+        header[35..43].copy_from_slice(&self.max_timestamp.to_be_bytes());
+        header[43..51].copy_from_slice(&self.producer_id.to_be_bytes());
+        header[51..53].copy_from_slice(&self.producer_epoch.to_be_bytes());
+        header[53..57].copy_from_slice(&self.base_sequence.to_be_bytes());
+        header[57..61].copy_from_slice(&self.count.to_be_bytes());
+        out.extend_from_slice(&header);
+        compression::compress(self.compression, &self.body, out);
+        let batch = &mut out[at..];
+        let batch_length = (batch.len() - 12) as i32;
+        batch[8..12].copy_from_slice(&batch_length.to_be_bytes());
+        record_batch::patch_crc(batch);
+        self.body.clear();
+        self.count = 0;
+    }
+}
+
+fn varlong_len(value: i64) -> usize {
+    let zigzag = ((value << 1) ^ (value >> 63)) as u64;
+    (64 - (zigzag | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+fn put_varlong(out: &mut Vec<u8>, value: i64) {
+    let mut zigzag = ((value << 1) ^ (value >> 63)) as u64;
+    while zigzag >= 0x80 {
+        out.push(zigzag as u8 | 0x80);
+        zigzag >>= 7;
+    }
+    out.push(zigzag as u8);
+}
+
+fn field_len(field: Option<&[u8]>) -> usize {
+    match field {
+        None => 1,
+        Some(bytes) => varlong_len(bytes.len() as i64) + bytes.len(),
+    }
+}
+
+fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
+    match field {
+        None => put_varlong(out, -1),
+        Some(bytes) => {
+            put_varlong(out, bytes.len() as i64);
+            out.extend_from_slice(bytes);
+        }
     }
 }

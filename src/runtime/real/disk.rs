@@ -1,0 +1,296 @@
+//! Files on glommio: O_DIRECT through io_uring, or buffered where the file system has no O_DIRECT.
+//! Owner: the executor that opened the file. Invariants: alignment is always `BLOCK` (glommio's own
+//! figure may be another disk's); a short write is continued or is an error; a read never asks past
+//! the end of the file, where glommio would return bytes that are not the file's.
+//! Not here: directories and small whole files (`directory`).
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::path::Path;
+use std::rc::Rc;
+
+use glommio::io::{BufferedFile, DmaBuffer, DmaFile, OpenOptions, ReadResult};
+
+use super::super::disk::{BLOCK, OpenMode};
+use super::{blocking, io_error};
+
+/// A write that moves nothing, or an interrupted call, is tried so often before it is an error.
+const FRUITLESS_WRITES_MAX: u32 = 8;
+
+/// 4 KiB-aligned memory for direct I/O. Zeroed when made. Not Send.
+// Glommio's buffer from the plain heap (not its small pinned pool, which is left to reads): this
+// works on every thread, also in the simulator. `transparent`: `write_at` casts the Rc.
+#[repr(transparent)]
+pub struct AlignedBuf(DmaBuffer);
+
+impl AlignedBuf {
+    /// `len` is rounded up to a multiple of `BLOCK`.
+    pub fn zeroed(len: usize) -> AlignedBuf {
+        let size = len.max(1).next_multiple_of(BLOCK);
+        let mut buf = glommio::allocate_dma_buffer_global(size);
+        buf.as_bytes_mut().fill(0); // glommio's memory is uninitialised
+        if len == 0 {
+            buf.trim_to_size(0);
+        }
+        AlignedBuf(buf)
+    }
+
+    /// Shortens the buffer (to a multiple of BLOCK, if it is to be written).
+    pub fn truncate(&mut self, len: usize) {
+        if len < self.0.len() {
+            self.0.trim_to_size(len);
+        }
+    }
+
+    fn of(bytes: &[u8]) -> AlignedBuf {
+        let mut buf = AlignedBuf::zeroed(bytes.len());
+        buf[..bytes.len()].copy_from_slice(bytes);
+        buf
+    }
+}
+
+impl std::ops::Deref for AlignedBuf {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl std::ops::DerefMut for AlignedBuf {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        self.0.as_bytes_mut()
+    }
+}
+
+/// Bytes as the ring delivered them, or put together from several reads.
+#[derive(Clone)]
+pub enum ReadBytes {
+    Ring(ReadResult),
+    Heap(Rc<Vec<u8>>),
+}
+
+impl std::ops::Deref for ReadBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            ReadBytes::Ring(bytes) => bytes,
+            ReadBytes::Heap(bytes) => bytes,
+        }
+    }
+}
+
+#[derive(Clone)]
+pub struct File(Rc<Handle>);
+
+enum Handle {
+    Direct(DmaFile),
+    Buffered(BufferedFile),
+}
+
+fn absolute(path: &Path) -> io::Result<std::path::PathBuf> {
+    // Glommio canonicalizes relative paths on the shard.
+    std::path::absolute(path)
+}
+
+impl File {
+    pub async fn open(path: &Path, mode: OpenMode) -> io::Result<File> {
+        let path = absolute(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match mode {
+            OpenMode::Read => {}
+            OpenMode::ReadWrite => {
+                options.write(true);
+            }
+            OpenMode::Create => {
+                options.write(true).create(true);
+            }
+        }
+        options.mode(0o644);
+        let handle = match options.dma_open(&path).await.map_err(io_error) {
+            Ok(file) => Handle::Direct(file),
+            // The file system has no O_DIRECT: glommio found out after it opened the file.
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+                Handle::Buffered(options.buffered_open(&path).await.map_err(io_error)?)
+            }
+            Err(e) => return Err(e),
+        };
+        Ok(File(Rc::new(handle)))
+    }
+
+    fn fd(&self) -> RawFd {
+        match &*self.0 {
+            Handle::Direct(file) => file.as_raw_fd(),
+            Handle::Buffered(file) => file.as_raw_fd(),
+        }
+    }
+
+    pub async fn write_at(&self, buf: Rc<AlignedBuf>, pos: u64) -> io::Result<()> {
+        let mut buf = buf;
+        let mut pos = pos;
+        let mut fruitless = 0;
+        loop {
+            if buf.is_empty() {
+                return Ok(());
+            }
+            let written = match self.write_once(&buf, pos).await {
+                Ok(written) => written,
+                Err(e) if is_transient(&e) => 0,
+                Err(e) => return Err(e),
+            };
+            if written >= buf.len() {
+                return Ok(());
+            }
+            // Short: go on from the last whole block.
+            let blocks = written / BLOCK * BLOCK;
+            if blocks == 0 {
+                fruitless += 1;
+                if fruitless >= FRUITLESS_WRITES_MAX {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+                super::super::executor::requeue().await;
+                continue;
+            }
+            buf = Rc::new(AlignedBuf::of(&buf[blocks..]));
+            pos += blocks as u64;
+        }
+    }
+
+    async fn write_once(&self, buf: &Rc<AlignedBuf>, pos: u64) -> io::Result<usize> {
+        match &*self.0 {
+            Handle::Direct(file) => {
+                // SAFETY: AlignedBuf is `repr(transparent)` over DmaBuffer, so both have the same
+                // size and alignment, which is what Rc::from_raw asks of another type.
+                let buf: Rc<DmaBuffer> =
+                    unsafe { Rc::from_raw(Rc::into_raw(buf.clone()).cast::<DmaBuffer>()) };
+                file.write_rc_at(buf, pos).await.map_err(io_error)
+            }
+            Handle::Buffered(file) => file.write_at(buf.to_vec(), pos).await.map_err(io_error),
+        }
+    }
+
+    pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<ReadBytes> {
+        let end = pos.saturating_add(len as u64).min(self.len_now()?);
+        if pos >= end {
+            return Ok(ReadBytes::Heap(Rc::default()));
+        }
+        let first = self.read_once(pos, end).await?;
+        let wanted = (end - pos) as usize;
+        if first.len() >= wanted {
+            return Ok(ReadBytes::Ring(first));
+        }
+        let mut bytes = first.to_vec();
+        while bytes.len() < wanted {
+            let more = self.read_once(pos + bytes.len() as u64, end).await?;
+            if more.is_empty() {
+                break; // truncated under our feet
+            }
+            bytes.extend_from_slice(&more);
+        }
+        Ok(ReadBytes::Heap(Rc::new(bytes)))
+    }
+
+    /// Some bytes of `pos..end`, from `pos` on; empty only when the file ends there.
+    async fn read_once(&self, pos: u64, end: u64) -> io::Result<ReadResult> {
+        let mut fruitless = 0;
+        loop {
+            let result = match &*self.0 {
+                Handle::Direct(file) => {
+                    let block = BLOCK as u64;
+                    let start = pos / block * block;
+                    let size = (end.next_multiple_of(block) - start) as usize;
+                    let skip = (pos - start) as usize;
+                    file.read_at_aligned(start, size).await.map(|bytes| {
+                        let have = bytes.len().saturating_sub(skip).min((end - pos) as usize);
+                        ReadResult::slice(&bytes, skip.min(bytes.len()), have).unwrap_or_default()
+                    })
+                }
+                Handle::Buffered(file) => file.read_at(pos, (end - pos) as usize).await,
+            };
+            match result.map_err(io_error) {
+                Err(e) if is_transient(&e) && fruitless < FRUITLESS_WRITES_MAX => {
+                    fruitless += 1;
+                    super::super::executor::requeue().await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    pub async fn fdatasync(&self) -> io::Result<()> {
+        match &*self.0 {
+            Handle::Direct(file) => file.fdatasync().await.map_err(io_error),
+            Handle::Buffered(file) => file.fdatasync().await.map_err(io_error),
+        }
+    }
+
+    pub async fn preallocate(&self, size: u64) -> io::Result<()> {
+        if size == 0 {
+            return Ok(());
+        }
+        let result = match &*self.0 {
+            Handle::Direct(file) => file.pre_allocate(size, false).await.map_err(io_error),
+            Handle::Buffered(file) => file.pre_allocate(size, false).await.map_err(io_error),
+        };
+        match result {
+            // No fallocate on this file system: at least the length is as promised.
+            Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                if self.len_now()? < size {
+                    self.truncate(size).await?;
+                }
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    pub async fn truncate(&self, size: u64) -> io::Result<()> {
+        // A descriptor of its own: this one may be closed while the pool is still at it.
+        // SAFETY: `self` keeps the descriptor open during this line.
+        let fd = unsafe { BorrowedFd::borrow_raw(self.fd()) }.try_clone_to_owned()?;
+        blocking::run(move || std::fs::File::from(fd).set_len(size)).await
+    }
+
+    pub async fn len(&self) -> io::Result<u64> {
+        self.len_now()
+    }
+
+    /// By descriptor: glommio's own stats the path, which is wrong after a rename.
+    fn len_now(&self) -> io::Result<u64> {
+        // SAFETY: an all-zero stat is valid, and it outlives the call.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        match unsafe { libc::fstat(self.fd(), &mut stat) } {
+            0 => Ok(stat.st_size as u64),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    pub async fn close(self) -> io::Result<()> {
+        // With other handles about, the last of them closes the file when it is dropped.
+        match Rc::try_unwrap(self.0) {
+            Ok(Handle::Direct(file)) => file.close().await.map_err(io_error),
+            Ok(Handle::Buffered(file)) => file.close().await.map_err(io_error),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
+}
+
+/// Opens a small non-empty file on the data device. Glommio decides by the first file an executor
+/// opens there whether the device can be polled; were that file empty and writable, it would
+/// misjudge it: reads fail with EOPNOTSUPP, and writes take about twice as long.
+pub async fn prepare_device(dir: &Path) -> io::Result<()> {
+    let name = format!(".first-open-{}-{:016x}", std::process::id(), fastrand::u64(..));
+    let path = dir.join(name);
+    let to_write = path.clone();
+    blocking::run(move || std::fs::write(to_write, vec![1u8; BLOCK])).await?;
+    let opened = match File::open(&path, OpenMode::Read).await {
+        Ok(file) => file.close().await,
+        Err(e) => Err(e),
+    };
+    blocking::run(move || std::fs::remove_file(path)).await?;
+    opened
+}
