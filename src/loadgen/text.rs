@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::control::Control;
 use super::report::{Percentiles, Report, Tick};
 
 /// 1234567 as 1,234,567.
@@ -34,6 +35,28 @@ fn three(p: &Option<Percentiles>) -> String {
         Some(p) => {
             format!("{} / {} / {}", latency(p.p50_us), latency(p.p99_us), latency(p.p999_us))
         }
+    }
+}
+
+impl Control {
+    /// One line before the traffic.
+    pub fn describe(&self) -> String {
+        let w = &self.workload;
+        let rate = match w.rate {
+            0.0 => "full speed".to_string(),
+            rate => format!("{} records/s", grouped(rate as u64)),
+        };
+        format!(
+            "{} at {}: {} partitions on {} node(s), {rate}, {} B records, acks={}, {} producer(s), {} consumer(s)",
+            w.topic,
+            w.bootstrap,
+            self.layout.places.len(),
+            self.layout.nodes.len(),
+            w.record_bytes,
+            w.acks.name(),
+            w.producers,
+            w.consumers
+        )
     }
 }
 
