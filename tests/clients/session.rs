@@ -322,9 +322,19 @@ fn taken(message: &impl Message) -> Got {
 }
 
 pub fn watermarks(bootstrap: &str, topic: &str, partition: i32) -> (i64, i64) {
-    consumer(bootstrap, &[])
-        .fetch_watermarks(topic, partition, Duration::from_secs(30))
-        .expect("watermarks")
+    let consumer = consumer(bootstrap, &[]);
+    crate::common::wait_for("watermarks", PATIENCE, || {
+        match consumer.fetch_watermarks(topic, partition, Duration::from_secs(30)) {
+            Ok(marks) => Some(marks),
+            // A broker that has just started may not lead yet: clients ask again.
+            Err(KafkaError::MetadataFetch(
+                RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::BrokerTransportFailure,
+            )) => None,
+            Err(error) => panic!("watermarks of {topic} {partition}: {error}"),
+        }
+    })
 }
 
 /// Records that differ in everything: null, empty and long keys and values, headers with null and
