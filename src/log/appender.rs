@@ -13,9 +13,7 @@ use super::segment::{FileKind, Segment, SharedSegment, UNKNOWN};
 use super::{Health, Log, LogConfig, LogError, Patch, Result, State, epochs, io_error, segment};
 use crate::runtime::{BLOCK, File, OpenMode, disk, random_u64, wall_clock_ms};
 use crate::types::Offset;
-use crate::wire::record_batch::{
-    BatchHeader, HEADER_BYTES, patch_log_append_time, patch_offset,
-};
+use crate::wire::record_batch::{BatchHeader, HEADER_BYTES, patch_log_append_time, patch_offset};
 
 /// A file grows by doubling between these steps, so that small partitions stay small.
 const PREALLOCATE_MIN: u64 = 64 * 1024;

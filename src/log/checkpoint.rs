@@ -96,9 +96,11 @@ pub async fn write_meta_properties(log_dir: &Path, meta: &MetaProperties) -> Res
 pub async fn read_meta_properties(log_dir: &Path) -> Result<Option<MetaProperties>> {
     let path = log_dir.join(META_PROPERTIES_FILE);
     let Some(bytes) = read_if_there(&path).await? else { return Ok(None) };
-    parse_meta_properties(&bytes)
-        .map(Some)
-        .map_err(|why| LogError::Corrupt { path, position: 0, why })
+    parse_meta_properties(&bytes).map(Some).map_err(|why| LogError::Corrupt {
+        path,
+        position: 0,
+        why,
+    })
 }
 
 fn parse_meta_properties(bytes: &[u8]) -> std::result::Result<MetaProperties, String> {

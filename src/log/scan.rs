@@ -32,9 +32,7 @@ impl BatchScan {
     /// Reads so that `at` and up to `len` bytes after it are in the window.
     async fn fill(&mut self, at: u64, len: usize) -> io::Result<&[u8]> {
         let have = match &self.window {
-            Some((start, bytes)) => {
-                *start <= at && at + len as u64 <= start + bytes.len() as u64
-            }
+            Some((start, bytes)) => *start <= at && at + len as u64 <= start + bytes.len() as u64,
             None => false,
         };
         if !have {

@@ -286,10 +286,7 @@ mod tests {
     fn names_are_kafkas() {
         assert_eq!(file_name(42, FileKind::Log), "00000000000000000042.log");
         assert_eq!(parse_file_name("00000000000000000042.log"), Some((42, FileKind::Log)));
-        assert_eq!(
-            parse_file_name("00000000000000000007.snapshot"),
-            Some((7, FileKind::Snapshot))
-        );
+        assert_eq!(parse_file_name("00000000000000000007.snapshot"), Some((7, FileKind::Snapshot)));
         for bad in ["x", "00000000000000000042.log.deleted", "leader-epoch-checkpoint", "é.log"] {
             assert_eq!(parse_file_name(bad), None, "{bad}");
         }
