@@ -28,9 +28,12 @@ pub fn create(
     for topic in topics {
         *times.entry(&topic.name).or_default() += 1;
     }
-    // Names as metrics see them ('.' and '_' are the same there), of what is there and of this request.
+    // Names as metrics see them ('.' and '_' are the same there), of what is there and of this
+    // request; only a name that has one of the two can collide.
+    let may_collide = topics.iter().any(|t| t.name.contains(['.', '_']));
+    let existing = cx.image.topics.keys().filter(|_| may_collide);
     let mut plain: HashMap<String, String> =
-        cx.image.topics.keys().map(|t| (plain_name(t), t.to_string())).collect();
+        existing.map(|t| (plain_name(t), t.to_string())).collect();
     let mut partitions = 0;
     let mut results = Vec::with_capacity(topics.len());
     for topic in topics {
