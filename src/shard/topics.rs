@@ -121,12 +121,14 @@ impl Shard {
         let before = self.image.borrow().clone();
         let mut deleted = Vec::new();
         let mut topics = self.topics.borrow_mut();
-        let gone: Vec<TopicId> = topics
+        let mut gone: Vec<TopicId> = topics
             .by_id
             .values()
             .filter(|t| image.topics.get(&t.image.name).is_none_or(|now| now.id != t.image.id))
             .map(|t| t.image.id)
             .collect();
+        // Not in hash order: the simulator replays.
+        gone.sort();
         for id in gone {
             let Some(topic) = topics.by_id.remove(&id) else { continue };
             topics.by_name.remove(&topic.image.name);
@@ -184,7 +186,7 @@ impl Shard {
         Partition::new(tp, topic.id, dir, config, hints, epoch)
     }
 
-    /// Dynamic broker configs, the broker's own over the cluster default.
+    /// Dynamic broker configs: this broker's own over those of all brokers.
     fn broker_overrides(&self, image: &Image) -> BTreeMap<String, String> {
         let mut merged = BTreeMap::new();
         for name in [String::new(), self.config.broker_id.to_string()] {
@@ -207,9 +209,9 @@ impl Shard {
         // The controller validated these when they were set.
         let topic = defaults.with(overrides).unwrap_or(defaults);
         let explicit = ["flush.messages", "flush.ms"].iter().any(|k| overrides.contains_key(*k))
-            || FLUSH_KEYS
-                .iter()
-                .any(|k| self.config.explicit.contains_key(*k) || dynamic.contains_key(*k));
+            || FLUSH_KEYS.iter().any(|k| {
+                [&self.config.explicit, &dynamic].iter().any(|keys| keys.contains_key(*k))
+            });
         let flush = if explicit {
             FlushPolicy::Kafka { messages: topic.flush_messages, interval_ms: topic.flush_ms }
         } else {
