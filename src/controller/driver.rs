@@ -102,6 +102,13 @@ impl Controller {
         }
     }
 
+    /// A record that no plan would make.
+    #[cfg(test)]
+    pub(super) async fn append_raw(&self, record: Record) {
+        append(&self.inner.log, &[record]).unwrap();
+        make_durable(&self.inner.log).await.unwrap();
+    }
+
     pub async fn close(&self) -> Result<(), String> {
         while self.inner.pumping.get() {
             runtime::yield_now().await;

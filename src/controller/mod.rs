@@ -136,4 +136,6 @@ pub struct ControllerOptions {
 }
 
 #[cfg(test)]
+mod driver_tests;
+#[cfg(test)]
 mod tests;
