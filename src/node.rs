@@ -20,7 +20,7 @@ use crate::limits;
 use crate::metrics::ShardCounters;
 use crate::runtime::executor::{self, CpuClock, ExecutorSpec};
 use crate::runtime::mailbox::{OneshotReceiver, OneshotSender, Receiver, Sender, mailbox, oneshot};
-use crate::runtime::{self, sleep};
+use crate::runtime::{self, disk, sleep};
 use crate::server::{Acceptor, ListenerOptions};
 use crate::shard::{Job, Router, Shard, ShardOptions, StartHints};
 use crate::types::{Offset, ShardId, TopicPartition};
@@ -177,7 +177,7 @@ impl Node {
 
     /// CPU seconds that the shards' threads have used.
     pub fn cpu_seconds(&self) -> f64 {
-        self.cpu.iter().map(CpuClock::seconds).sum()
+        self.cpu.iter().filter_map(CpuClock::time).map(|t| t.as_secs_f64()).sum()
     }
 
     pub fn cpu_clocks(&self) -> Vec<CpuClock> {
@@ -218,7 +218,7 @@ async fn run_shard(start: ShardStart) {
         Role::Worker { prepared, stopped } => {
             // Gone when shard 0 failed: it has said why.
             let Ok(prepared) = prepared.await else { return };
-            if let Err(e) = executor::open_probe_file(&plan.config.log_dir).await {
+            if let Err(e) = disk::prepare_device(&plan.config.log_dir).await {
                 let _ = ready.send(Err(StartError::environment(e.to_string())));
                 return;
             }
@@ -275,7 +275,7 @@ async fn run_controller_shard(
 ) -> Result<(DataDir, Rc<Shard>, Controller, Rc<Acceptor>), StartError> {
     let config = &plan.config;
     let (dir, hints) = DataDir::open(config).await?;
-    executor::open_probe_file(&config.log_dir)
+    disk::prepare_device(&config.log_dir)
         .await
         .map_err(|e| StartError::environment(format!("{}: {e}", config.log_dir.display())))?;
     let shard = Shard::new(options(Arc::new(hints.clone())));

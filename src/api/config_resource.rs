@@ -35,6 +35,8 @@ pub fn type_code(kind: ConfigType) -> i8 {
         ConfigType::Long => 5,
         ConfigType::Double => 6,
         ConfigType::List => 7,
+        ConfigType::Class => 8,
+        ConfigType::Password => 9,
     }
 }
 

@@ -15,7 +15,7 @@ use super::config_resource::{
     BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC, broker_resource,
 };
 use super::error_map::ApiError;
-use crate::controller::{AlterConfig, AlterOp, Command, Reply, ResourceType};
+use crate::controller::{AlterConfig, AlterOp, Command, ControllerError, Reply, ResourceType};
 use crate::shard::Router;
 
 pub async fn handle(
@@ -92,16 +92,16 @@ pub(super) async fn alter(
     let mut results = Vec::with_capacity(changes.len());
     let mut resources = Vec::new();
     let mut places = Vec::new();
-    for change in changes {
+    for (place, change) in changes.into_iter().enumerate() {
         let twice = times[&(change.resource_type, change.name.to_string())] > 1;
         let checked = match twice {
             true => Err(ApiError::invalid_request("Each resource must appear at most once.")),
             false => check(cx, router, change),
         };
-        results.push(checked.map(|resource| resources.push(resource)));
-        if results.last().is_some_and(Result::is_ok) {
-            places.push(results.len() - 1);
-        }
+        results.push(checked.map(|resource| {
+            places.push((place, resource.0));
+            resources.push(resource);
+        }));
     }
     if resources.is_empty() {
         return results;
@@ -109,13 +109,13 @@ pub(super) async fn alter(
     let command = Command::AlterConfigs { resources, replace, validate_only };
     match router.controller(command).await {
         Ok(Reply::AlterConfigs(replies)) => {
-            for (place, reply) in places.into_iter().zip(replies) {
-                results[place] = reply.map_err(ApiError::from);
+            for ((place, kind), reply) in places.into_iter().zip(replies) {
+                results[place] = reply.map_err(|error| refusal(kind, error));
             }
         }
         Ok(other) => unreachable!("AlterConfigs was answered with {other:?}"),
         Err(error) => {
-            for place in places {
+            for (place, _) in places {
                 results[place] = Err(ApiError::from(&error));
             }
         }
@@ -141,6 +141,17 @@ fn check(
     let configs = change.configs?;
     check_keys(&configs)?;
     Ok((kind, name, configs))
+}
+
+/// Kafka says INVALID_REQUEST for a broker config that does not validate, where it says INVALID_CONFIG
+/// for a topic's (KAFKA-13609).
+fn refusal(kind: ResourceType, error: ControllerError) -> ApiError {
+    match (kind, error) {
+        (ResourceType::Broker, ControllerError::InvalidConfig(text)) => {
+            ApiError::invalid_request(text)
+        }
+        (_, error) => error.into(),
+    }
 }
 
 fn check_keys(configs: &[AlterConfig]) -> Result<(), ApiError> {
@@ -171,6 +182,12 @@ mod tests {
 
     fn config(key: &str, op: AlterOp, value: Option<&str>) -> AlterConfig {
         AlterConfig { key: key.into(), op, value: value.map(str::to_string) }
+    }
+
+    #[test]
+    fn a_wrong_value_has_another_code_on_a_broker() {
+        let code = |kind| refusal(kind, ControllerError::InvalidConfig("no".into())).code;
+        assert_eq!((code(ResourceType::Broker), code(ResourceType::Topic)), (42, 40));
     }
 
     #[test]

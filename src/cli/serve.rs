@@ -36,17 +36,17 @@ pub fn run(args: ServeArgs) -> Result<(), StartError> {
     }
     // Before any thread starts, so that every thread has them blocked or handled alike.
     let signals = signal::termination().map_err(|e| StartError::environment(e.to_string()))?;
-    let files = machine::raise_file_limit();
+    let files = machine::raise_open_files_limit();
     let node = Node::start(config)?;
-    print_page(&node, &files);
+    print_page(&node, files);
     let signal = futures::executor::block_on(signals.recv());
-    tracing::info!(?signal, "stopping");
+    tracing::info!(signal, "stopping");
     node.stop();
     tracing::info!("stopped");
     Ok(())
 }
 
-fn print_page(node: &Node, files: &str) {
+fn print_page(node: &Node, files: std::io::Result<u64>) {
     let plan = &node.plan;
     let config = &plan.config;
     println!("spindle {} (Kafka protocol, no ZooKeeper, no JVM)", env!("CARGO_PKG_VERSION"));
@@ -69,14 +69,40 @@ fn print_page(node: &Node, files: &str) {
     };
     println!("shards     {}, {cpus}", plan.shard_count);
     println!("kernel     {}, io_uring works", machine::kernel_version());
-    println!("memlock    {}", machine::memlock_advice(plan.shard_count));
-    println!("files      {files}");
+    println!("memlock    {}", memlock_line(plan.shard_count));
+    println!("files      {}", files_line(files));
     println!("disk       {}", disk_line(&config.log_dir));
     let first = plan.listeners.first().map(|l| l.address(0));
     if let Some(address) = first {
         let port = address.port();
         println!("try        kcat -b localhost:{port} -L");
         println!("           spindle bench --bootstrap-server localhost:{port}");
+    }
+}
+
+fn memlock_line(shards: usize) -> String {
+    let found = machine::Machine::look();
+    let kib = 3 * found.io_memory_bytes * shards / 1024;
+    match (found.memlock_limit_bytes, found.memlock_fits_shards(shards)) {
+        (None, _) => format!("{kib} KiB pinned for io_uring buffers, no limit"),
+        (Some(limit), true) => {
+            format!("{kib} KiB pinned for io_uring buffers, limit {} KiB", limit / 1024)
+        }
+        (Some(limit), false) => format!(
+            "{kib} KiB wanted for io_uring buffers, limit {} KiB: slower plain buffers are used \
+             (ulimit -l unlimited, LimitMEMLOCK=infinity)",
+            limit / 1024
+        ),
+    }
+}
+
+fn files_line(limit: std::io::Result<u64>) -> String {
+    match limit {
+        Ok(n) if n < 10_000 => {
+            format!("{n} may be open: few for many clients (ulimit -n, LimitNOFILE=)")
+        }
+        Ok(n) => format!("{n} may be open"),
+        Err(e) => format!("the limit of open files can't be raised: {e}"),
     }
 }
 

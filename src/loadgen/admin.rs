@@ -110,13 +110,11 @@ impl Connection {
         limit: Duration,
     ) -> Result<ClusterMetadata, ClientError> {
         let wanted = topics.map(|names| {
-            let named =
-                |n: &&str| MetadataRequestTopic::default().with_name(Some(topic_name(n)));
+            let named = |n: &&str| MetadataRequestTopic::default().with_name(Some(topic_name(n)));
             names.iter().map(named).collect()
         });
-        let request = MetadataRequest::default()
-            .with_topics(wanted)
-            .with_allow_auto_topic_creation(false);
+        let request =
+            MetadataRequest::default().with_topics(wanted).with_allow_auto_topic_creation(false);
         let (answer, _) = self.call_latest(&request, limit).await?;
         check("Metadata".to_string(), answer.error_code, None)?;
         let topics = answer.topics.into_iter().map(|t| {
@@ -219,9 +217,8 @@ impl Connection {
         let asked = ListOffsetsTopic::default()
             .with_name(topic_name(topic))
             .with_partitions(asked.collect());
-        let request = ListOffsetsRequest::default()
-            .with_replica_id(BrokerId(-1))
-            .with_topics(vec![asked]);
+        let request =
+            ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![asked]);
         let (answer, _) = self.call_latest(&request, limit).await?;
         let found: Vec<_> = answer.topics.iter().flat_map(|t| &t.partitions).collect();
         let mut offsets = Vec::with_capacity(partitions.len());

@@ -184,12 +184,14 @@ impl Connection {
                 "the broker at {} does not have API key {api_key}",
                 self.addr()
             ))),
-            Some((min, max)) if min > ours.1 || max < ours.0 => Err(ClientError::Protocol(format!(
-                "API key {api_key}: the broker at {} speaks versions {min} to {max}, this client {} to {}",
-                self.addr(),
-                ours.0,
-                ours.1
-            ))),
+            Some((min, max)) if min > ours.1 || max < ours.0 => {
+                Err(ClientError::Protocol(format!(
+                    "API key {api_key}: the broker at {} speaks versions {min} to {max}, this client {} to {}",
+                    self.addr(),
+                    ours.0,
+                    ours.1
+                )))
+            }
             Some((_, max)) => Ok(max.min(ours.1)),
         }
     }
@@ -263,7 +265,10 @@ impl Connection {
         let what = format!("API key {} v{version}", R::KEY);
         let mut body = self.call_raw(R::KEY, version, request, &what, limit).await?;
         R::Response::decode(&mut body, version).map_err(|e| {
-            ClientError::Protocol(format!("{}: the answer to {what} is malformed: {e}", self.addr()))
+            ClientError::Protocol(format!(
+                "{}: the answer to {what} is malformed: {e}",
+                self.addr()
+            ))
         })
     }
 

@@ -44,7 +44,7 @@ impl Schedule {
 }
 
 /// Bytes are record values: what the user sent, without keys, framing or compression.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
     pub produced_records: u64,
     pub produced_bytes: u64,

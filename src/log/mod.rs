@@ -5,9 +5,29 @@
 //! they only touch sealed, immutable tail buffers or files.
 //! Not here: validation, producer state, high watermark (partition/), who waits for what (shard/).
 
-use std::path::PathBuf;
+mod appender;
+pub mod checkpoint;
+mod epochs;
+mod index;
+mod reader;
+mod recovery;
+mod retention;
+mod scan;
+mod segment;
+mod snapshot;
+mod tail;
+#[cfg(test)]
+mod tests;
 
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::runtime::{AlignedBuf, ReadBuf};
 use crate::types::Offset;
+use epochs::LeaderEpochs;
+use segment::SharedSegment;
+use tail::Tail;
 
 #[derive(Clone, Debug)]
 pub struct LogConfig {
@@ -61,21 +81,48 @@ pub struct Patch {
 
 /// A run of batch bytes, without a copy: tail memory, a read buffer, or bytes from another shard.
 #[derive(Clone)]
-pub struct Chunk {}
+pub struct Chunk {
+    memory: Memory,
+    start: usize,
+    end: usize,
+}
+
+#[derive(Clone)]
+enum Memory {
+    Tail(Rc<AlignedBuf>),
+    Read(ReadBuf),
+    Shared(bytes::Bytes),
+}
 
 impl std::ops::Deref for Chunk {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        todo!()
+        match &self.memory {
+            Memory::Tail(buf) => &buf[self.start..self.end],
+            Memory::Read(buf) => &buf[self.start..self.end],
+            Memory::Shared(bytes) => &bytes[self.start..self.end],
+        }
+    }
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        self
     }
 }
 
 impl Chunk {
+    /// Copies, unless the chunk was made from `Bytes`.
     pub fn to_bytes(&self) -> bytes::Bytes {
-        todo!()
+        match &self.memory {
+            Memory::Shared(bytes) => bytes.slice(self.start..self.end),
+            _ => bytes::Bytes::copy_from_slice(self),
+        }
     }
-    pub fn from_bytes(_b: bytes::Bytes) -> Chunk {
-        todo!()
+
+    pub fn from_bytes(b: bytes::Bytes) -> Chunk {
+        let end = b.len();
+        Chunk { memory: Memory::Shared(b), start: 0, end }
     }
 }
 
@@ -86,6 +133,13 @@ pub struct FetchedRecords {
     pub bytes: usize,
 }
 
+impl FetchedRecords {
+    fn push(&mut self, chunk: Chunk) {
+        self.bytes += chunk.len();
+        self.chunks.push(chunk);
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimestampOffset {
     pub timestamp_ms: i64,
@@ -94,148 +148,138 @@ pub struct TimestampOffset {
 }
 
 #[derive(Clone)]
-pub struct Log {}
+pub struct Log {
+    inner: Rc<Inner>,
+}
 
-#[allow(unused_variables)]
+struct Inner {
+    dir: PathBuf,
+    /// Held by whoever writes, closes or drops files of this log.
+    turn: appender::Turn,
+    state: RefCell<State>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    Open,
+    Failed,
+    Closed,
+}
+
+struct State {
+    config: LogConfig,
+    log_start: Offset,
+    written: Offset,
+    durable: Offset,
+    health: Health,
+    dir_created: bool,
+    /// By base offset, without overlap; the last one is active. Never empty.
+    segments: Vec<SharedSegment>,
+    tail: Tail,
+    epochs: LeaderEpochs,
+    /// Producer snapshots that wait for their write, and the offsets of those in files.
+    queued_snapshots: Vec<(Offset, Vec<u8>)>,
+    snapshots: Vec<Offset>,
+}
+
+impl State {
+    fn active(&self) -> &SharedSegment {
+        let Some(active) = self.segments.last() else { unreachable!("a log has a segment") };
+        active
+    }
+
+    fn log_end(&self) -> Offset {
+        self.active().next.get()
+    }
+
+    /// Position of the segment that holds `offset`, or of the first one.
+    fn segment_position(&self, offset: Offset) -> usize {
+        self.segments.partition_point(|s| s.base <= offset).saturating_sub(1)
+    }
+
+    /// The segment that holds `offset`, and whether there is one after it.
+    fn segment_for(&self, offset: Offset) -> SharedSegment {
+        self.segments[self.segment_position(offset)].clone()
+    }
+
+    fn check_range(&self, offset: Offset) -> Result<()> {
+        let (start, end) = (self.log_start, self.log_end());
+        if offset < start || offset > end {
+            return Err(LogError::OffsetOutOfRange { offset, start, end });
+        }
+        Ok(())
+    }
+}
+
 impl Log {
     /// Opens or creates. After an unclean stop: trusts segments below the recovery point, scans the
     /// rest by CRC and dense offsets, cuts at the first bad batch, rebuilds those indexes.
     /// Creates no file for an empty new log until the first write.
     pub async fn open(dir: PathBuf, config: LogConfig, hints: OpenHints) -> Result<Log> {
-        todo!()
+        let state = recovery::recover(&dir, config, hints).await?;
+        let turn = appender::Turn::default();
+        Ok(Log { inner: Rc::new(Inner { dir, turn, state: RefCell::new(state) }) })
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
     }
     pub fn log_start_offset(&self) -> Offset {
-        todo!()
+        self.inner.state.borrow().log_start
     }
     pub fn log_end_offset(&self) -> Offset {
-        todo!()
+        self.inner.state.borrow().log_end()
     }
     /// Everything below is on the device queue (survives kill -9).
     pub fn written_offset(&self) -> Offset {
-        todo!()
+        self.inner.state.borrow().written
     }
     /// Everything below survives power loss.
     pub fn durable_offset(&self) -> Offset {
-        todo!()
+        self.inner.state.borrow().durable
     }
     pub fn size_bytes(&self) -> u64 {
-        todo!()
+        self.inner.state.borrow().segments.iter().map(|s| s.size.get()).sum()
     }
     pub fn segment_count(&self) -> usize {
-        todo!()
+        self.inner.state.borrow().segments.len()
+    }
+    /// A write or sync failed: reads go on, appends do not.
+    pub fn has_failed(&self) -> bool {
+        self.inner.state.borrow().health == Health::Failed
     }
     pub fn set_config(&self, config: LogConfig) {
-        todo!()
-    }
-    /// Copies one validated magic-2 batch whose first offset is `patch.base_offset` (= log end).
-    /// `Some(base)` when this batch opened a new segment at `base`: the caller hands the producer
-    /// snapshot as of `base` to `put_producer_snapshot`.
-    pub fn append(&self, batch: &[u8], patch: Patch) -> Result<Option<Offset>> {
-        todo!()
+        self.inner.state.borrow_mut().config = config;
     }
     /// Bytes appended and not yet given to the device.
     pub fn pending_bytes(&self) -> usize {
-        todo!()
-    }
-    /// Writes all that is pending when called; returns the new written offset. One at a time.
-    pub async fn write_pending(&self) -> Result<Offset> {
-        todo!()
-    }
-    /// fdatasync of what was written when called; returns the new durable offset. May run beside
-    /// `write_pending`.
-    pub async fn sync(&self) -> Result<Offset> {
-        todo!()
-    }
-    /// From tail memory only; `None` when a file must be read. `from` in [start, up_to).
-    /// Whole batches while they fit in `max_bytes`; the first is returned even when larger if
-    /// `min_one`. Batches at or beyond `up_to` are not returned. Empty when from == up_to.
-    pub fn read_tail(
-        &self,
-        from: Offset,
-        up_to: Offset,
-        max_bytes: usize,
-        min_one: bool,
-    ) -> Option<Result<FetchedRecords>> {
-        todo!()
-    }
-    /// As `read_tail`, from files when need be.
-    pub async fn read(
-        &self,
-        from: Offset,
-        up_to: Offset,
-        max_bytes: usize,
-        min_one: bool,
-    ) -> Result<FetchedRecords> {
-        todo!()
-    }
-    /// First record with timestamp >= `timestamp_ms` below `up_to` (looks into compressed batches).
-    pub async fn offset_for_timestamp(
-        &self,
-        timestamp_ms: i64,
-        up_to: Offset,
-    ) -> Result<Option<TimestampOffset>> {
-        todo!()
-    }
-    /// The record with the largest timestamp (the first such) below `up_to`.
-    pub async fn max_timestamp(&self, up_to: Offset) -> Result<Option<TimestampOffset>> {
-        todo!()
-    }
-    /// Calls `f` with the header of every batch from the segment that contains `from`, in order.
-    pub async fn replay_headers(
-        &self,
-        from: Offset,
-        f: &mut dyn FnMut(&crate::wire::record_batch::BatchHeader),
-    ) -> Result<()> {
-        todo!()
-    }
-    /// Newest `.snapshot` file at or below the log end that passes its CRC: (offset, file bytes).
-    pub async fn latest_producer_snapshot(&self) -> Result<Option<(Offset, Vec<u8>)>> {
-        todo!()
-    }
-    /// Queued; written with the next `write_pending`, synced with the next roll's sync.
-    pub fn put_producer_snapshot(&self, offset: Offset, bytes: Vec<u8>) {
-        todo!()
+        self.inner.state.borrow().tail.pending_bytes()
     }
     /// Leader-epoch-checkpoint. Starts `epoch` at the log end; a no-op if it is the current one.
     pub fn assign_leader_epoch(&self, epoch: i32) {
-        todo!()
+        let mut state = self.inner.state.borrow_mut();
+        let end = state.log_end();
+        state.epochs.assign(epoch, end);
     }
     /// (epoch, end offset) of the largest epoch <= the asked one; (-1, -1) when unknown (KIP-101).
     pub fn end_offset_for_epoch(&self, epoch: i32) -> (i32, Offset) {
-        todo!()
+        let state = self.inner.state.borrow();
+        state.epochs.end_offset_for(epoch, state.log_end())
     }
     pub fn leader_epoch_at(&self, offset: Offset) -> Option<i32> {
-        todo!()
-    }
-    /// Rolls by time when due (segment.ms), then drops whole closed segments that retention or the
-    /// log start offset lets go. Never the active one. Returns segments dropped.
-    pub async fn enforce_retention(&self, now_ms: i64, high_watermark: Offset) -> Result<usize> {
-        todo!()
-    }
-    /// DeleteRecords: moves the log start offset up (the checkpoint is the caller's).
-    pub async fn advance_log_start(&self, offset: Offset) -> Result<()> {
-        todo!()
+        self.inner.state.borrow().epochs.at(offset)
     }
     /// Bytes of tail memory held as read cache.
     pub fn tail_memory_bytes(&self) -> usize {
-        todo!()
+        self.inner.state.borrow().tail.cached_bytes()
     }
     /// Drops cached tail buffers (oldest first) down to `keep_bytes`; unwritten data always stays.
     pub fn shrink_tail(&self, keep_bytes: usize) {
-        todo!()
-    }
-    /// Writes and syncs all, trims files to size, writes indexes. Then a clean reopen scans nothing.
-    pub async fn close(&self) -> Result<()> {
-        todo!()
-    }
-    /// Renames the directory to `<dir>.<uuid>-delete` (at once) and removes it.
-    pub async fn delete(&self) -> Result<()> {
-        todo!()
+        self.inner.state.borrow_mut().tail.shrink(keep_bytes);
     }
 }
 
-impl AsRef<[u8]> for Chunk {
-    fn as_ref(&self) -> &[u8] {
-        self
-    }
+fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> LogError + use<> {
+    let path = path.to_path_buf();
+    move |source| LogError::Io { path, source }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::config::BrokerConfig;
 use crate::controller::BrokerEndpoint;
 use crate::error::StartError;
-use crate::runtime::{executor, socket};
+use crate::runtime::{machine, socket};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoundListener {
@@ -46,7 +46,7 @@ pub struct Plan {
 
 impl Plan {
     pub fn new(config: BrokerConfig) -> Result<Plan, StartError> {
-        let online = executor::cpus();
+        let online = machine::process_cpus();
         let shard_count = match (config.shard_count, config.shard_cpus.len()) {
             (0, 0) => online.len().max(1),
             (0, cpus) => cpus,

@@ -1,15 +1,15 @@
 //! Monotonic and wall time, sleeping, timeouts; virtual in the simulator.
 
 use std::future::Future;
-use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::pin::pin;
+use std::time::Duration;
 
 use futures::future::{Either, select};
 
-use super::sim;
+use super::{real, sim};
 
 /// Nanoseconds of the executor's monotonic clock (since an arbitrary start; virtual in `sim`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(pub u64);
 
 impl Instant {
@@ -21,49 +21,32 @@ impl Instant {
 impl std::ops::Add<Duration> for Instant {
     type Output = Instant;
     fn add(self, d: Duration) -> Instant {
-        Instant(self.0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
+        let nanos = u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+        Instant(self.0.saturating_add(nanos))
     }
 }
 
 pub fn now() -> Instant {
-    if sim::active() {
-        return sim::now();
-    }
-    static START: OnceLock<std::time::Instant> = OnceLock::new();
-    Instant(START.get_or_init(std::time::Instant::now).elapsed().as_nanos() as u64)
+    if sim::active() { sim::now() } else { real::clock::now() }
 }
 
 /// Milliseconds since the Unix epoch (virtual in `sim`).
 pub fn wall_clock_ms() -> i64 {
-    if sim::active() {
-        return sim::wall_clock_ms();
-    }
-    // A clock before 1970 is 1970.
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() as i64
+    if sim::active() { sim::wall_clock_ms() } else { real::clock::wall_clock_ms() }
 }
 
 pub async fn sleep(d: Duration) {
-    if sim::active() {
-        sim::sleep_until(sim::now() + d).await;
-    } else {
-        glommio_sleep(d).await;
-    }
-}
-
-async fn glommio_sleep(d: Duration) {
-    super::real::executor::sleep(d).await;
+    sleep_until(now() + d).await
 }
 
 pub async fn sleep_until(t: Instant) {
-    sleep(t.saturating_since(now())).await;
+    if sim::active() { sim::sleep_until(t).await } else { real::clock::sleep_until(t).await }
 }
 
 /// `None` when `d` passed first (the future is dropped: never wrap accept, open or a write).
 pub async fn timeout<F: Future>(d: Duration, f: F) -> Option<F::Output> {
-    let f = std::pin::pin!(f);
-    let timer = std::pin::pin!(sleep(d));
-    match select(f, timer).await {
-        Either::Left((value, _)) => Some(value),
-        Either::Right(_) => None,
+    match select(pin!(f), pin!(sleep(d))).await {
+        Either::Left((output, _)) => Some(output),
+        Either::Right(((), _)) => None,
     }
 }

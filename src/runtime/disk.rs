@@ -1,9 +1,9 @@
 //! Files with O_DIRECT through io_uring, and the few directory operations a log needs.
 //! Invariants: positions and lengths of writes are multiples of `BLOCK`; short writes are retried
-//! or an error; a read never asks past the end of the file. `File` is a cheap Rc handle.
+//! or an error; a read never asks past the end the caller keeps. `File` is a cheap Rc handle.
 
 use std::io;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -12,81 +12,49 @@ use super::{real, sim};
 /// Alignment of direct I/O, bytes: memory, position and length.
 pub const BLOCK: usize = 4096;
 
-/// 4 KiB-aligned memory for direct I/O. Zeroed when made. Not Send.
-pub struct AlignedBuf {
-    memory: Memory,
-    len: usize,
-}
-
-enum Memory {
-    /// Shared only while a write is in flight; then it is not changed any more.
-    Real(Rc<glommio::io::DmaBuffer>),
-    Sim(Vec<u8>),
-}
-
-impl AlignedBuf {
-    /// `len` is rounded up to a multiple of `BLOCK`.
-    pub fn zeroed(len: usize) -> AlignedBuf {
-        let len = len.max(1).next_multiple_of(BLOCK);
-        let memory = match sim::active() {
-            true => Memory::Sim(vec![0; len]),
-            false => Memory::Real(real::disk::zeroed(len)),
-        };
-        AlignedBuf { memory, len }
-    }
-
-    /// Shortens the buffer (to a multiple of BLOCK, if it is to be written).
-    pub fn truncate(&mut self, len: usize) {
-        if len < self.len {
-            self.len = len;
-            match &mut self.memory {
-                Memory::Real(m) => {
-                    Rc::get_mut(m).expect("a buffer being written is not changed").trim_to_size(len)
-                }
-                Memory::Sim(m) => m.truncate(len),
-            }
-        }
-    }
-}
-
-impl Deref for AlignedBuf {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        match &self.memory {
-            Memory::Real(m) => m.as_bytes(),
-            Memory::Sim(m) => m,
-        }
-    }
-}
-
-impl DerefMut for AlignedBuf {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        match &mut self.memory {
-            Memory::Real(m) => {
-                Rc::get_mut(m).expect("a buffer being written is not changed").as_bytes_mut()
-            }
-            Memory::Sim(m) => m,
-        }
-    }
-}
+pub use real::disk::AlignedBuf;
 
 /// Bytes that came back from a read (no copy on the real backend). Cheap to clone.
 #[derive(Clone)]
-pub struct ReadBuf(ReadBufs);
-
-#[derive(Clone)]
-enum ReadBufs {
-    Real(glommio::io::ReadResult),
-    Sim(Rc<Vec<u8>>),
+pub struct ReadBuf {
+    bytes: real::disk::ReadBytes,
+    start: usize,
+    end: usize,
 }
 
-impl Deref for ReadBuf {
+impl ReadBuf {
+    fn new(bytes: real::disk::ReadBytes) -> ReadBuf {
+        let end = bytes.len();
+        ReadBuf { bytes, start: 0, end }
+    }
+
+    /// A part of it, without a copy. Panics when the range does not fit, as indexing does.
+    pub fn slice(&self, range: impl RangeBounds<usize>) -> ReadBuf {
+        let from = match range.start_bound() {
+            Bound::Included(&n) => n,
+            Bound::Excluded(&n) => n + 1,
+            Bound::Unbounded => 0,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(&n) => n + 1,
+            Bound::Excluded(&n) => n,
+            Bound::Unbounded => self.len(),
+        };
+        assert!(from <= to && to <= self.len(), "{from}..{to} of {} bytes", self.len());
+        ReadBuf { bytes: self.bytes.clone(), start: self.start + from, end: self.start + to }
+    }
+}
+
+impl From<Vec<u8>> for ReadBuf {
+    fn from(bytes: Vec<u8>) -> ReadBuf {
+        ReadBuf::new(real::disk::ReadBytes::Heap(Rc::new(bytes)))
+    }
+}
+
+impl std::ops::Deref for ReadBuf {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        match &self.0 {
-            ReadBufs::Real(b) => b,
-            ReadBufs::Sim(b) => b,
-        }
+        &self.bytes[self.start..self.end]
     }
 }
 
@@ -100,75 +68,79 @@ pub enum OpenMode {
 }
 
 #[derive(Clone)]
-pub struct File(Files);
+pub struct File(FileInner);
 
 #[derive(Clone)]
-enum Files {
+enum FileInner {
     Real(real::disk::File),
     Sim(sim::disk::File),
 }
 
+#[allow(clippy::len_without_is_empty)] // `len` asks the kernel
 impl File {
+    /// Never cancel this future (glommio leaks the descriptor). On the real backend the first file
+    /// an executor opens on a device must not be an empty one: see `prepare_device`.
     pub async fn open(path: &Path, mode: OpenMode) -> io::Result<File> {
-        Ok(File(match sim::active() {
-            true => Files::Sim(sim::disk::File::open(path, mode).await?),
-            false => Files::Real(real::disk::File::open(path, mode).await?),
+        Ok(File(if sim::active() {
+            FileInner::Sim(sim::disk::File::open(path, mode).await?)
+        } else {
+            FileInner::Real(real::disk::File::open(path, mode).await?)
         }))
     }
 
-    /// Writes the whole buffer at `pos`; both are multiples of BLOCK.
+    /// Writes the whole buffer at `pos`; both are multiples of BLOCK. A dropped write may have
+    /// been written. After an error, any part of it may have been.
     pub async fn write_at(&self, buf: Rc<AlignedBuf>, pos: u64) -> io::Result<()> {
         assert!(buf.len().is_multiple_of(BLOCK) && pos.is_multiple_of(BLOCK as u64));
-        match (&self.0, &buf.memory) {
-            (Files::Real(f), Memory::Real(m)) => f.write_at(m.clone(), pos).await,
-            (Files::Sim(f), _) => f.write_at(&buf, pos).await,
-            (Files::Real(_), Memory::Sim(_)) => unreachable!("a simulated buffer on a real thread"),
+        match &self.0 {
+            FileInner::Real(file) => file.write_at(buf, pos).await,
+            FileInner::Sim(file) => file.write_at(&buf, pos).await,
         }
     }
 
     /// Any position and length; shorter only at the end of the file.
     pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<ReadBuf> {
-        Ok(ReadBuf(match &self.0 {
-            Files::Real(f) => ReadBufs::Real(f.read_at(pos, len).await?),
-            Files::Sim(f) => ReadBufs::Sim(Rc::new(f.read_at(pos, len).await?)),
-        }))
+        match &self.0 {
+            FileInner::Real(file) => Ok(ReadBuf::new(file.read_at(pos, len).await?)),
+            FileInner::Sim(file) => Ok(ReadBuf::from(file.read_at(pos, len).await?)),
+        }
     }
 
     /// Returns when everything written before the call is durable.
     pub async fn fdatasync(&self) -> io::Result<()> {
         match &self.0 {
-            Files::Real(f) => f.fdatasync().await,
-            Files::Sim(f) => f.fdatasync().await,
+            FileInner::Real(file) => file.fdatasync().await,
+            FileInner::Sim(file) => file.fdatasync().await,
         }
     }
 
     /// Extends the file with zeros to at least `size` and allocates its blocks (fallocate).
     pub async fn preallocate(&self, size: u64) -> io::Result<()> {
         match &self.0 {
-            Files::Real(f) => f.preallocate(size).await,
-            Files::Sim(f) => f.preallocate(size).await,
+            FileInner::Real(file) => file.preallocate(size).await,
+            FileInner::Sim(file) => file.preallocate(size).await,
         }
     }
 
     pub async fn truncate(&self, size: u64) -> io::Result<()> {
         match &self.0 {
-            Files::Real(f) => f.truncate(size).await,
-            Files::Sim(f) => f.truncate(size).await,
+            FileInner::Real(file) => file.truncate(size).await,
+            FileInner::Sim(file) => file.truncate(size).await,
         }
     }
 
     /// Length from fstat.
     pub async fn len(&self) -> io::Result<u64> {
         match &self.0 {
-            Files::Real(f) => f.len(),
-            Files::Sim(f) => f.len().await,
+            FileInner::Real(file) => file.len().await,
+            FileInner::Sim(file) => file.len().await,
         }
     }
 
     pub async fn close(self) -> io::Result<()> {
         match self.0 {
-            Files::Real(f) => f.close().await,
-            Files::Sim(f) => f.close().await,
+            FileInner::Real(file) => file.close().await,
+            FileInner::Sim(file) => file.close().await,
         }
     }
 }
@@ -180,82 +152,126 @@ pub struct DirEntry {
     pub len: u64,
 }
 
-/// Each of these is the same call on either backend.
-macro_rules! dispatch {
-    ($name:ident($($arg:expr),*)) => {
-        if sim::active() { sim::disk::$name($($arg),*).await } else { real::disk::$name($($arg),*).await }
-    };
-}
-
 /// Sorted by name. NotFound when absent.
 pub async fn list_dir(path: &Path) -> io::Result<Vec<DirEntry>> {
-    dispatch!(list_dir(path))
+    if sim::active() {
+        sim::disk::list_dir(path).await
+    } else {
+        real::directory::list_dir(path).await
+    }
 }
+
 /// mkdir -p, durable (parents synced) on return.
 pub async fn create_dir_all(path: &Path) -> io::Result<()> {
-    dispatch!(create_dir_all(path))
+    if sim::active() {
+        sim::disk::create_dir_all(path).await
+    } else {
+        real::directory::create_dir_all(path).await
+    }
 }
+
 pub async fn remove_dir_all(path: &Path) -> io::Result<()> {
-    dispatch!(remove_dir_all(path))
+    if sim::active() {
+        sim::disk::remove_dir_all(path).await
+    } else {
+        real::directory::remove_dir_all(path).await
+    }
 }
+
 pub async fn remove_file(path: &Path) -> io::Result<()> {
-    dispatch!(remove_file(path))
+    if sim::active() {
+        sim::disk::remove_file(path).await
+    } else {
+        real::directory::remove_file(path).await
+    }
 }
+
 /// Not durable until `sync_dir` of the parent.
 pub async fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    dispatch!(rename(from, to))
+    if sim::active() {
+        sim::disk::rename(from, to).await
+    } else {
+        real::directory::rename(from, to).await
+    }
 }
+
 /// Makes creations, renames and removals in `path` durable.
 pub async fn sync_dir(path: &Path) -> io::Result<()> {
-    dispatch!(sync_dir(path))
+    if sim::active() {
+        sim::disk::sync_dir(path).await
+    } else {
+        real::directory::sync_dir(path).await
+    }
 }
+
 /// A whole small file (buffered I/O on the blocking pool).
 pub async fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    dispatch!(read_file(path))
+    if sim::active() {
+        sim::disk::read_file(path).await
+    } else {
+        real::directory::read_file(path).await
+    }
 }
+
 /// Writes `path.tmp`, syncs it, renames it over `path`, syncs the directory.
 pub async fn write_file_atomic(path: &Path, bytes: Vec<u8>) -> io::Result<()> {
-    dispatch!(write_file_atomic(path, bytes))
+    if sim::active() {
+        sim::disk::write_file_atomic(path, bytes).await
+    } else {
+        real::directory::write_file_atomic(path, bytes).await
+    }
 }
+
 /// Writes a small file without any sync (indexes: rebuilt when lost).
 pub async fn write_file(path: &Path, bytes: Vec<u8>) -> io::Result<()> {
-    dispatch!(write_file(path, bytes))
+    if sim::active() {
+        sim::disk::write_file(path, bytes).await
+    } else {
+        real::directory::write_file(path, bytes).await
+    }
 }
+
 /// (total, available) bytes of the file system that holds `path`.
 pub async fn disk_space(path: &Path) -> io::Result<(u64, u64)> {
-    dispatch!(disk_space(path))
+    if sim::active() {
+        sim::disk::disk_space(path).await
+    } else {
+        real::directory::disk_space(path).await
+    }
 }
 
 /// Exclusive lock of a data directory (flock on `path/.lock`); released when dropped.
-pub struct DirLock {
-    _lock: DirLocks,
-}
-
-enum DirLocks {
-    Real(#[allow(dead_code)] real::disk::DirLock),
-    Sim(#[allow(dead_code)] sim::disk::DirLock),
-}
-
 /// WouldBlock when another process holds it.
-pub async fn lock_dir(path: &Path) -> io::Result<DirLock> {
-    let _lock = match sim::active() {
-        true => DirLocks::Sim(sim::disk::lock_dir(path).await?),
-        false => DirLocks::Real(real::disk::lock_dir(path).await?),
-    };
-    Ok(DirLock { _lock })
+pub struct DirLock(#[allow(dead_code)] DirLockInner);
+
+enum DirLockInner {
+    Real { _lock: real::directory::DirLock },
+    Sim { _lock: sim::disk::DirLock },
 }
 
-/// What start-up reports of the disk.
+pub async fn lock_dir(path: &Path) -> io::Result<DirLock> {
+    Ok(DirLock(if sim::active() {
+        DirLockInner::Sim { _lock: sim::disk::lock_dir(path).await? }
+    } else {
+        DirLockInner::Real { _lock: real::directory::lock_dir(path).await? }
+    }))
+}
+
+/// What start-up reports of the machine: one line each, with the cure when something is off.
 #[derive(Clone, Debug)]
 pub struct DiskProbe {
     pub file_system: String,
     pub o_direct: bool,
-    /// Mean of a few, queue depth 1.
     pub write_4k_us: f64,
-    /// A 4 KiB write and its fdatasync.
     pub fdatasync_us: f64,
 }
 
 pub async fn probe(dir: &Path) -> io::Result<DiskProbe> {
-    dispatch!(probe(dir))
+    if sim::active() { sim::disk::probe(dir).await } else { real::probe::probe(dir).await }
+}
+
+/// Once per executor, before it opens any other file on the data device: opens a small non-empty
+/// file there, by which glommio learns whether the device can be polled.
+pub async fn prepare_device(dir: &Path) -> io::Result<()> {
+    if sim::active() { Ok(()) } else { real::disk::prepare_device(dir).await }
 }

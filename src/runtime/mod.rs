@@ -5,6 +5,7 @@
 //! Not here: anything that knows what Kafka is.
 
 pub mod clock;
+pub mod cpu;
 pub mod disk;
 pub mod executor;
 pub mod machine;
@@ -15,6 +16,7 @@ pub mod sim;
 pub mod socket;
 
 pub use clock::{Instant, now, sleep, sleep_until, timeout, wall_clock_ms};
+pub use cpu::{CpuClock, cpu_time_of_threads, process_cpu_time, thread_cpu_time};
 pub use disk::{AlignedBuf, BLOCK, File, OpenMode, ReadBuf};
 pub use executor::{Notify, random_u64, spawn, yield_if_needed, yield_now};
 pub use socket::{Listener, Stream};

@@ -1,33 +1,24 @@
-//! SIGTERM and SIGINT, as messages: glommio knows no signals. A thread waits for them.
+//! Termination signals as messages. Glommio has no signals: an OS thread of signal-hook receives
+//! them and passes them to whichever executor waits.
+//! Invariant: a second signal is a message of its own (the receiver may leave at once); nothing
+//! in here ends the process.
 
 use std::io;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Where the name of each termination signal arrives.
-pub struct Termination {
-    receiver: async_channel::Receiver<&'static str>,
-}
+use super::mailbox::{Receiver, mailbox};
 
-impl Termination {
-    pub async fn recv(&self) -> &'static str {
-        // The sender lives as long as the process.
-        self.receiver.recv().await.unwrap_or("the signal thread ended")
-    }
-}
-
-/// From here on SIGTERM and SIGINT do not end the process; they are received.
-pub fn termination() -> io::Result<Termination> {
+/// SIGTERM and SIGINT from now on come here instead of ending the process.
+pub fn termination() -> io::Result<Receiver<i32>> {
+    let (sender, receiver) = mailbox(16);
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let (sender, receiver) = async_channel::unbounded();
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
+    std::thread::Builder::new().name("spindle-signals".into()).spawn(move || {
+        super::machine::use_process_cpus();
         for signal in signals.forever() {
-            let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
-            if sender.try_send(name).is_err() {
-                return;
-            }
+            let _ = sender.try_send(signal); // full: the receiver has enough to act on
         }
     })?;
-    Ok(Termination { receiver })
+    Ok(receiver)
 }

@@ -1,13 +1,15 @@
 //! TCP. A `Stream` is a cheap handle (clones share the socket): one task reads, one task writes.
+//! Handles belong to the executor that made them and are not Send.
+//! Not here: framing, limits on connections (`server`).
 
 use std::io;
 use std::net::SocketAddr;
 
 use super::{real, sim};
 
-pub struct Listener(Listeners);
+pub struct Listener(ListenerInner);
 
-enum Listeners {
+enum ListenerInner {
     Real(real::socket::Listener),
     Sim(sim::net::Listener),
 }
@@ -15,16 +17,17 @@ enum Listeners {
 impl Listener {
     /// Binds with SO_REUSEPORT so that every shard can bind the same port. `port_is_free` first.
     pub fn bind(addr: SocketAddr) -> io::Result<Listener> {
-        Ok(Listener(match sim::active() {
-            true => Listeners::Sim(sim::net::Listener::bind(addr)?),
-            false => Listeners::Real(real::socket::Listener::bind(addr)?),
+        Ok(Listener(if sim::active() {
+            ListenerInner::Sim(sim::net::Listener::bind(addr)?)
+        } else {
+            ListenerInner::Real(real::socket::Listener::bind(addr)?)
         }))
     }
 
     pub fn local_addr(&self) -> SocketAddr {
         match &self.0 {
-            Listeners::Real(l) => l.local_addr(),
-            Listeners::Sim(l) => l.local_addr(),
+            ListenerInner::Real(listener) => listener.local_addr(),
+            ListenerInner::Sim(listener) => listener.local_addr(),
         }
     }
 
@@ -32,13 +35,13 @@ impl Listener {
     /// The accepted socket has TCP_NODELAY set.
     pub async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
         match &self.0 {
-            Listeners::Real(l) => {
-                let (stream, peer) = l.accept().await?;
-                Ok((Stream(Streams::Real(stream)), peer))
+            ListenerInner::Real(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Stream(StreamInner::Real(stream)), peer))
             }
-            Listeners::Sim(l) => {
-                let (stream, peer) = l.accept().await?;
-                Ok((Stream(Streams::Sim(stream)), peer))
+            ListenerInner::Sim(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Stream(StreamInner::Sim(stream)), peer))
             }
         }
     }
@@ -51,65 +54,66 @@ pub fn port_is_free(addr: SocketAddr) -> io::Result<SocketAddr> {
 }
 
 #[derive(Clone)]
-pub struct Stream(Streams);
+pub struct Stream(StreamInner);
 
 #[derive(Clone)]
-enum Streams {
+enum StreamInner {
     Real(real::socket::Stream),
     Sim(sim::net::Stream),
 }
 
 impl Stream {
     pub async fn connect(addr: SocketAddr) -> io::Result<Stream> {
-        Ok(Stream(match sim::active() {
-            true => Streams::Sim(sim::net::Stream::connect(addr).await?),
-            false => Streams::Real(real::socket::Stream::connect(addr).await?),
+        Ok(Stream(if sim::active() {
+            StreamInner::Sim(sim::net::Stream::connect(addr).await?)
+        } else {
+            StreamInner::Real(real::socket::Stream::connect(addr).await?)
         }))
     }
 
     pub fn peer_addr(&self) -> SocketAddr {
         match &self.0 {
-            Streams::Real(s) => s.peer_addr(),
-            Streams::Sim(s) => s.peer_addr(),
+            StreamInner::Real(stream) => stream.peer_addr(),
+            StreamInner::Sim(stream) => stream.peer_addr(),
         }
     }
 
     pub fn local_addr(&self) -> SocketAddr {
         match &self.0 {
-            Streams::Real(s) => s.local_addr(),
-            Streams::Sim(s) => s.local_addr(),
+            StreamInner::Real(stream) => stream.local_addr(),
+            StreamInner::Sim(stream) => stream.local_addr(),
         }
     }
 
     /// At least one byte, or 0 at end of stream. One reader at a time. Cancel-safe.
     pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         match &self.0 {
-            Streams::Real(s) => s.read(buf).await,
-            Streams::Sim(s) => s.read(buf).await,
+            StreamInner::Real(stream) => stream.read(buf).await,
+            StreamInner::Sim(stream) => stream.read(buf).await,
         }
     }
 
     /// One writer at a time.
     pub async fn write_all(&self, buf: &[u8]) -> io::Result<()> {
         match &self.0 {
-            Streams::Real(s) => s.write_all(buf).await,
-            Streams::Sim(s) => s.write_all(buf).await,
+            StreamInner::Real(stream) => stream.write_all(buf).await,
+            StreamInner::Sim(stream) => stream.write_all(buf).await,
         }
     }
 
-    /// Gather write of all slices, in order.
+    /// Gather write of all slices, in order (sendmsg on the real backend).
     pub async fn write_vectored_all(&self, bufs: &[&[u8]]) -> io::Result<()> {
         match &self.0 {
-            Streams::Real(s) => s.write_vectored_all(bufs).await,
-            Streams::Sim(s) => s.write_vectored_all(bufs).await,
+            StreamInner::Real(stream) => stream.write_vectored_all(bufs).await,
+            StreamInner::Sim(stream) => stream.write_vectored_all(bufs).await,
         }
     }
 
     /// Both directions; wakes a pending read or write on any clone.
     pub fn shutdown(&self) {
         match &self.0 {
-            Streams::Real(s) => s.shutdown(),
-            Streams::Sim(s) => s.shutdown(),
+            StreamInner::Real(stream) => stream.shutdown(),
+            StreamInner::Sim(stream) => stream.shutdown(),
         }
     }
 }

@@ -121,12 +121,14 @@ impl Shard {
         let before = self.image.borrow().clone();
         let mut deleted = Vec::new();
         let mut topics = self.topics.borrow_mut();
-        let gone: Vec<TopicId> = topics
+        let mut gone: Vec<TopicId> = topics
             .by_id
             .values()
             .filter(|t| image.topics.get(&t.image.name).is_none_or(|now| now.id != t.image.id))
             .map(|t| t.image.id)
             .collect();
+        // Not in hash order: the simulator replays.
+        gone.sort();
         for id in gone {
             let Some(topic) = topics.by_id.remove(&id) else { continue };
             topics.by_name.remove(&topic.image.name);
@@ -184,15 +186,12 @@ impl Shard {
         Partition::new(tp, topic.id, dir, config, hints, epoch)
     }
 
-    /// Dynamic broker configs, the broker's own over the cluster default.
-    fn broker_overrides(&self, image: &Image) -> BTreeMap<String, String> {
-        let mut merged = BTreeMap::new();
-        for name in [String::new(), self.config.broker_id.to_string()] {
-            if let Some(o) = image.configs.get(&(ResourceType::Broker, name)) {
-                merged.extend(o.iter().map(|(k, v)| (k.clone(), v.clone())));
-            }
-        }
-        merged
+    /// Dynamic broker configs: this broker's own, and those of all brokers.
+    fn broker_overrides(&self, image: &Image) -> [BTreeMap<String, String>; 2] {
+        [self.config.broker_id.to_string(), String::new()].map(|name| {
+            let found = image.configs.get(&(ResourceType::Broker, name));
+            found.map(|o| (**o).clone()).unwrap_or_default()
+        })
     }
 
     fn partition_config(
@@ -200,16 +199,16 @@ impl Shard {
         image: &Image,
         overrides: Option<&BTreeMap<String, String>>,
     ) -> PartitionConfig {
-        let dynamic = self.broker_overrides(image);
-        let defaults = self.config.topic_defaults_with(&dynamic);
+        let [own, all] = self.broker_overrides(image);
+        let defaults = self.config.effective_topic_defaults(&own, &all);
         let empty = BTreeMap::new();
         let overrides = overrides.unwrap_or(&empty);
         // The controller validated these when they were set.
         let topic = defaults.with(overrides).unwrap_or(defaults);
         let explicit = ["flush.messages", "flush.ms"].iter().any(|k| overrides.contains_key(*k))
-            || FLUSH_KEYS
-                .iter()
-                .any(|k| self.config.explicit.contains_key(*k) || dynamic.contains_key(*k));
+            || FLUSH_KEYS.iter().any(|k| {
+                [&self.config.explicit, &own, &all].iter().any(|keys| keys.contains_key(*k))
+            });
         let flush = if explicit {
             FlushPolicy::Kafka { messages: topic.flush_messages, interval_ms: topic.flush_ms }
         } else {

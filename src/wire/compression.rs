@@ -14,14 +14,32 @@ const XERIAL_HEADER: [u8; 16] =
     [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1];
 /// Bytes of input per block, as Java's stream cuts them.
 const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
+/// A frame without blocks, which the encoder below does not make: magic, flags, block size, header
+/// checksum, end mark.
+const LZ4_EMPTY: [u8; 11] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82, 0, 0, 0, 0];
 /// Kafka's default levels.
 const GZIP_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 3;
 /// Largest window of a zstd frame: what level 22, Kafka's highest, makes.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
-/// Appends the decompressed bytes to `out`; stops with `TooLarge` beyond `limit` bytes.
+/// Appends the decompressed bytes to `out`; stops with `TooLarge` beyond `limit` bytes. After an
+/// error `out` is as it was.
 pub fn decompress(
+    codec: Compression,
+    input: &[u8],
+    out: &mut Vec<u8>,
+    limit: usize,
+) -> Result<(), BatchError> {
+    let had = out.len();
+    let done = decompress_onto(codec, input, out, limit);
+    if done.is_err() {
+        out.truncate(had);
+    }
+    done
+}
+
+fn decompress_onto(
     codec: Compression,
     input: &[u8],
     out: &mut Vec<u8>,
@@ -64,7 +82,6 @@ fn read_bounded(
     let had = out.len();
     reader.take((limit as u64).saturating_add(1)).read_to_end(out).map_err(|e| failed(codec, e))?;
     if out.len() - had > limit {
-        out.truncate(had);
         return Err(BatchError::TooLarge { limit });
     }
     Ok(())
@@ -112,13 +129,7 @@ fn snappy_block(
     }
     out.resize(at + len, 0);
     let done = snap::raw::Decoder::new().decompress(block, &mut out[at..]);
-    match done {
-        Ok(n) => out.truncate(at + n),
-        Err(e) => {
-            out.truncate(at);
-            return Err(failed("snappy", e));
-        }
-    }
+    out.truncate(at + done.map_err(|e| failed("snappy", e))?);
     Ok(())
 }
 
@@ -150,6 +161,7 @@ pub fn compress(codec: Compression, input: &[u8], out: &mut Vec<u8>) {
         Compression::Snappy => {
             SNAPPY.with_borrow_mut(|encoder| snappy_compress(encoder, input, out))
         }
+        Compression::Lz4 if input.is_empty() => out.extend_from_slice(&LZ4_EMPTY),
         Compression::Lz4 => LZ4.with_borrow_mut(|encoder| {
             encoder.get_mut().clear();
             encoder.write_all(input).expect("a Vec takes every write");

@@ -40,7 +40,7 @@ pub fn encode_response(
     correlation_id: i32,
     response: &Response,
 ) -> Result<Bytes, String> {
-    if version <= VERSION_OF_CRATE {
+    if version != VERSION_MAX {
         return frame::encode_response(API_KEY, version, correlation_id, &response.body);
     }
     let mut w = Writer::frame(256, true);
@@ -76,26 +76,30 @@ pub fn encode_response(
 
 /// Body only.
 pub fn decode_request(version: i16, body: &Bytes) -> Result<DescribeLogDirsRequest, String> {
-    DescribeLogDirsRequest::decode(&mut body.clone(), version.min(VERSION_OF_CRATE))
+    DescribeLogDirsRequest::decode(&mut body.clone(), version_of_crate(version))
         .map_err(|e| e.to_string())
 }
 
 /// Body only.
 pub fn encode_request(version: i16, request: &DescribeLogDirsRequest) -> Result<Bytes, String> {
     let mut out = BytesMut::new();
-    request.encode(&mut out, version.min(VERSION_OF_CRATE)).map_err(|e| e.to_string())?;
+    request.encode(&mut out, version_of_crate(version)).map_err(|e| e.to_string())?;
     Ok(out.freeze())
 }
 
 /// Client side, body only.
 pub fn decode_response(version: i16, body: &Bytes) -> Result<Response, String> {
-    if version <= VERSION_OF_CRATE {
+    if version != VERSION_MAX {
         return match DescribeLogDirsResponse::decode(&mut body.clone(), version) {
             Ok(body) => Ok(Response::from(body)),
             Err(e) => Err(e.to_string()),
         };
     }
     decode_v5(body).map_err(|e| e.to_string())
+}
+
+fn version_of_crate(version: i16) -> i16 {
+    if version == VERSION_MAX { VERSION_OF_CRATE } else { version }
 }
 
 fn decode_v5(body: &Bytes) -> Result<Response, DecodeError> {

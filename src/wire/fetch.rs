@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::primitives::{Reader, Writer, read_node_endpoints};
-use super::produce::DecodeError;
+use super::produce::{DecodeError, NodeEndpoint};
 use crate::types::TopicId;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub struct FetchResponse<P> {
     pub session_id: i32,
     pub topics: Vec<FetchTopicResponse<P>>,
     /// v16+ (KIP-951).
-    pub node_endpoints: Vec<(i32, String, i32, Option<String>)>,
+    pub node_endpoints: Vec<NodeEndpoint>,
 }
 
 pub enum Piece<P> {

@@ -99,22 +99,29 @@ pub fn header_versions(api_key: i16, api_version: i16) -> Option<(i16, i16)> {
     Some((key.request_header_version(api_version), response))
 }
 
-/// The version that `kafka-protocol` knows a body by: where Kafka added a version whose bytes are
-/// those of an older one, that one. Both directions.
-pub fn body_version(api_key: i16, api_version: i16) -> i16 {
-    match api_key {
-        list_offsets::API_KEY => api_version.min(list_offsets::VERSION_OF_CRATE),
+/// The version that `kafka-protocol` knows a request by: where Kafka added a version whose bytes are
+/// those of the one before, that one.
+fn request_version(api_key: i16, api_version: i16) -> i16 {
+    match (api_key, api_version) {
+        (list_offsets::API_KEY, list_offsets::VERSION_MAX) => list_offsets::VERSION_OF_CRATE,
+        (describe_log_dirs::API_KEY, describe_log_dirs::VERSION_MAX) => {
+            describe_log_dirs::VERSION_OF_CRATE
+        }
+        _ => api_version,
+    }
+}
+
+/// As `request_version`. DescribeLogDirs v5 is not among them: its response has a new field.
+fn response_version(api_key: i16, api_version: i16) -> i16 {
+    match (api_key, api_version) {
+        (list_offsets::API_KEY, list_offsets::VERSION_MAX) => list_offsets::VERSION_OF_CRATE,
         _ => api_version,
     }
 }
 
 /// The body of a request that `decode_request` gave, in any version we serve.
 pub fn decode_body<M: Decodable>(request: &Request) -> Result<M, String> {
-    let version = match request.api_key {
-        // The request did not change in v5, only the response did.
-        describe_log_dirs::API_KEY => request.api_version.min(describe_log_dirs::VERSION_OF_CRATE),
-        key => body_version(key, request.api_version),
-    };
+    let version = request_version(request.api_key, request.api_version);
     M::decode(&mut request.body.clone(), version).map_err(|e| e.to_string())
 }
 
@@ -132,7 +139,7 @@ pub fn encode_response<M: Encodable>(
     if header >= 1 {
         frame.put_u8(0);
     }
-    finish(frame, body_version(api_key, api_version), body)
+    finish(frame, response_version(api_key, api_version), body)
 }
 
 /// 4-byte length + request header (right header version) + body: for clients (load generator).
@@ -156,11 +163,7 @@ pub fn encode_request<M: Encodable>(
     if header >= 2 {
         frame.put_u8(0);
     }
-    let version = match api_key {
-        describe_log_dirs::API_KEY => api_version.min(describe_log_dirs::VERSION_OF_CRATE),
-        key => body_version(key, api_version),
-    };
-    finish(frame, version, body)
+    finish(frame, request_version(api_key, api_version), body)
 }
 
 fn versions_or_error(api_key: i16, api_version: i16) -> Result<(i16, i16), String> {

@@ -33,11 +33,15 @@ pub fn encode_response(version: i16, response: &ListOffsetsResponse) -> Result<B
 }
 
 fn decode<M: Decodable>(version: i16, body: &Bytes) -> Result<M, String> {
-    M::decode(&mut body.clone(), version.min(VERSION_OF_CRATE)).map_err(|e| e.to_string())
+    M::decode(&mut body.clone(), version_of_crate(version)).map_err(|e| e.to_string())
 }
 
 fn encode<M: Encodable>(version: i16, message: &M) -> Result<Bytes, String> {
     let mut out = BytesMut::new();
-    message.encode(&mut out, version.min(VERSION_OF_CRATE)).map_err(|e| e.to_string())?;
+    message.encode(&mut out, version_of_crate(version)).map_err(|e| e.to_string())?;
     Ok(out.freeze())
+}
+
+fn version_of_crate(version: i16) -> i16 {
+    if version == VERSION_MAX { VERSION_OF_CRATE } else { version }
 }

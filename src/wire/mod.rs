@@ -13,3 +13,5 @@ pub mod produce;
 pub mod record_batch;
 pub mod records;
 mod request_shape;
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::produce::DecodeError;
+use super::produce::{DecodeError, NodeEndpoint};
 use crate::types::TopicId;
 
 type Result<T> = std::result::Result<T, DecodeError>;
@@ -282,7 +282,7 @@ impl Writer {
     }
 
     /// KIP-951's tag 0 of a response: (node id, host, port, rack).
-    pub fn node_endpoints(&mut self, endpoints: &[(i32, String, i32, Option<String>)]) {
+    pub fn node_endpoints(&mut self, endpoints: &[NodeEndpoint]) {
         self.tag(0, |w| {
             w.count(endpoints.len());
             for (node_id, host, port, rack) in endpoints {
@@ -296,9 +296,7 @@ impl Writer {
     }
 }
 
-pub(super) fn read_node_endpoints(
-    r: &mut Reader<'_>,
-) -> Result<Vec<(i32, String, i32, Option<String>)>> {
+pub(super) fn read_node_endpoints(r: &mut Reader<'_>) -> Result<Vec<NodeEndpoint>> {
     let text = |b: Bytes| String::from_utf8_lossy(&b).into_owned();
     let mut out = Vec::new();
     for _ in 0..r.count(11, "node endpoints")? {

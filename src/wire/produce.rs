@@ -6,6 +6,9 @@ use bytes::Bytes;
 use super::primitives::{Reader, Writer, read_node_endpoints};
 use crate::types::TopicId;
 
+/// KIP-951: node id, host, port, rack.
+pub type NodeEndpoint = (i32, String, i32, Option<String>);
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProduceRequest {
     pub transactional_id: Option<Bytes>,
@@ -54,7 +57,7 @@ pub struct ProduceResponse {
     pub topics: Vec<ProduceTopicResponse>,
     pub throttle_time_ms: i32,
     /// v10+ (KIP-951): (node id, host, port, rack).
-    pub node_endpoints: Vec<(i32, String, i32, Option<String>)>,
+    pub node_endpoints: Vec<NodeEndpoint>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -240,7 +240,7 @@ impl BatchBuilder {
             self.max_timestamp = timestamp_ms;
         }
         self.max_timestamp = self.max_timestamp.max(timestamp_ms);
-        let timestamp_delta = timestamp_ms - self.base_timestamp;
+        let timestamp_delta = timestamp_ms.wrapping_sub(self.base_timestamp);
         let mut len = 1
             + varlong_len(timestamp_delta)
             + varlong_len(self.count as i64)

@@ -1,10 +1,26 @@
-//! The glommio backend: the only files that import it. Its traps, and what is done about each, are
-//! said where they are met; `tests/runtime_traps.rs` has a test for each.
+//! The glommio backend: the only directory that names glommio, io_uring or libc I/O.
+//! Everything in here runs on the executor thread that made it, except the blocking pool and the
+//! watchdog, which are plain OS threads shared by every executor of the process.
+//! Not here: which backend serves a call (the facade files beside this directory decide).
 
-pub(super) mod disk;
-pub(super) mod executor;
-pub(super) mod socket;
+pub mod blocking;
+pub mod clock;
+pub mod directory;
+pub mod disk;
+pub mod executor;
+pub mod preflight;
+pub mod probe;
+pub mod socket;
+pub mod watchdog;
 
-fn io_error(e: glommio::GlommioError<()>) -> std::io::Error {
-    e.into()
+use std::io;
+
+/// Keeps the OS error number: glommio's own conversion to `io::Error` turns ENOSPC, EMFILE and
+/// EIO of a file operation into text, and callers decide by the number.
+pub(crate) fn io_error<T>(error: glommio::GlommioError<T>) -> io::Error {
+    match error {
+        glommio::GlommioError::IoError(source) => source,
+        glommio::GlommioError::EnhancedIoError { source, .. } => source,
+        other => io::Error::other(other.to_string()),
+    }
 }

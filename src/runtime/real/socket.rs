@@ -1,6 +1,7 @@
-//! TCP on glommio. Its stream wants `&mut` to read or write, so it sits in a cell that is borrowed
-//! only inside polls. Gather writes go through sendmsg on the descriptor (glommio's vectored write sends
-//! the first slice only) and fall back to glommio's poll when the socket is full.
+//! TCP on glommio: its streams for readiness and reading, our own sendmsg for gather writes.
+//! Owner: the executor that accepted or connected. Invariants: the RefCell of a stream is borrowed
+//! only inside a poll, never across an await, so one reader and one writer share it; `accept` is
+//! never cancelled (glommio would leak the descriptor of a connection that arrives then).
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -9,171 +10,267 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 
-use futures::{AsyncRead, AsyncWrite};
+use futures::io::{AsyncRead, AsyncWrite};
 use glommio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::io_error;
 
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 4096;
+/// Connections that wait to be accepted; a shard that is busy for a while must not refuse them.
+const ACCEPT_BACKLOG: i32 = 1024;
 
-fn bound_socket(addr: SocketAddr, shared: bool) -> io::Result<Socket> {
+/// Slices one sendmsg takes; more go out in several calls.
+const SLICES_PER_CALL: usize = 64;
+
+/// A writer to a fast reader may never see a full socket: it lets others run after so much.
+const BYTES_BETWEEN_YIELDS: usize = 1024 * 1024;
+
+pub struct Listener {
+    inner: TcpListener,
+    fd: RawFd,
+    local: SocketAddr,
+}
+
+fn new_socket(addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart must not wait for the last connections' TIME_WAIT.
+    // Else connections of a broker that just stopped keep the port for a minute (TIME_WAIT).
     socket.set_reuse_address(true)?;
-    if shared {
-        socket.set_reuse_port(true)?;
-    }
-    socket.bind(&addr.into())?;
-    socket.listen(BACKLOG)?;
     Ok(socket)
 }
 
-/// Without SO_REUSEPORT, so that another broker's shared port is seen.
-pub(in crate::runtime) fn port_is_free(addr: SocketAddr) -> io::Result<SocketAddr> {
-    let socket = bound_socket(addr, false)?;
-    socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("not an IP address"))
+fn set_reuse_port(socket: &Socket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the option's value is an int, and it outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_REUSEPORT,
+            (&raw const on).cast(),
+            std::mem::size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-pub(in crate::runtime) struct Listener {
-    listener: TcpListener,
-    address: SocketAddr,
+fn socket_addr(addr: socket2::SockAddr) -> io::Result<SocketAddr> {
+    addr.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
 impl Listener {
-    pub(in crate::runtime) fn bind(addr: SocketAddr) -> io::Result<Listener> {
-        let socket = bound_socket(addr, true)?;
-        let address = socket
-            .local_addr()?
-            .as_socket()
-            .ok_or_else(|| io::Error::other("not an IP address"))?;
-        // SAFETY: the descriptor is ours, open and listening; ownership moves into the listener.
-        let listener = unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) };
-        Ok(Listener { listener, address })
+    pub fn bind(addr: SocketAddr) -> io::Result<Listener> {
+        let socket = new_socket(addr)?;
+        set_reuse_port(&socket)?;
+        socket.bind(&addr.into())?;
+        socket.listen(ACCEPT_BACKLOG)?;
+        let local = socket_addr(socket.local_addr()?)?;
+        // Glommio's listener does not show its descriptor, and Drop below needs it.
+        let fd = socket.into_raw_fd();
+        // SAFETY: the descriptor is a listening socket that nobody else owns any more.
+        let inner = unsafe { TcpListener::from_raw_fd(fd) };
+        Ok(Listener { inner, fd, local })
     }
 
-    pub(in crate::runtime) fn local_addr(&self) -> SocketAddr {
-        self.address
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
     }
 
-    pub(in crate::runtime) async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
-        let stream = self.listener.accept().await.map_err(io_error)?;
-        let stream = Stream::new(stream)?;
-        let peer = stream.peer_addr();
-        Ok((stream, peer))
+    pub async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
+        loop {
+            let accepted = self.inner.shared_accept().await.map_err(io_error)?;
+            // Bound at once: an AcceptedTcpStream has no Drop and would leak its descriptor.
+            let tcp = accepted.bind_to_executor();
+            // What fails from here on is that connection's (it is already gone), not ours.
+            match Stream::new(tcp) {
+                Ok(stream) => {
+                    let peer = stream.peer_addr();
+                    return Ok((stream, peer));
+                }
+                Err(error) => tracing::debug!("a connection was gone when accepted: {error}"),
+            }
+        }
     }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // The ring holds the socket until its accept is cancelled: without this it would go on
+        // listening for a while after the drop.
+        // SAFETY: `inner` still owns the descriptor.
+        unsafe { libc::shutdown(self.fd, libc::SHUT_RDWR) };
+    }
+}
+
+pub fn port_is_free(addr: SocketAddr) -> io::Result<SocketAddr> {
+    let socket = new_socket(addr)?;
+    socket.bind(&addr.into())?;
+    socket_addr(socket.local_addr()?)
 }
 
 #[derive(Clone)]
-pub(in crate::runtime) struct Stream {
-    inner: Rc<Inner>,
+pub struct Stream {
+    shared: Rc<Shared>,
 }
 
-struct Inner {
+struct Shared {
     tcp: RefCell<TcpStream>,
     fd: RawFd,
     peer: SocketAddr,
     local: SocketAddr,
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The poll that is still in the ring keeps the socket open: the peer would not see the
+        // end of the stream until it is cancelled.
+        // SAFETY: `tcp` still owns the descriptor.
+        unsafe { libc::shutdown(self.fd, libc::SHUT_RDWR) };
+    }
+}
+
 impl Stream {
     fn new(tcp: TcpStream) -> io::Result<Stream> {
         tcp.set_nodelay(true).map_err(io_error)?;
-        let (peer, local) =
-            (tcp.peer_addr().map_err(io_error)?, tcp.local_addr().map_err(io_error)?);
+        let peer = tcp.peer_addr().map_err(io_error)?;
+        let local = tcp.local_addr().map_err(io_error)?;
         let fd = tcp.as_raw_fd();
-        Ok(Stream { inner: Rc::new(Inner { tcp: RefCell::new(tcp), fd, peer, local }) })
+        Ok(Stream { shared: Rc::new(Shared { tcp: RefCell::new(tcp), fd, peer, local }) })
     }
 
-    pub(in crate::runtime) async fn connect(addr: SocketAddr) -> io::Result<Stream> {
-        Stream::new(TcpStream::connect(addr).await.map_err(io_error)?)
+    pub async fn connect(addr: SocketAddr) -> io::Result<Stream> {
+        let tcp = TcpStream::connect(addr).await.map_err(io_error)?;
+        Stream::new(tcp)
     }
 
-    pub(in crate::runtime) fn peer_addr(&self) -> SocketAddr {
-        self.inner.peer
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.shared.peer
     }
 
-    pub(in crate::runtime) fn local_addr(&self) -> SocketAddr {
-        self.inner.local
+    pub fn local_addr(&self) -> SocketAddr {
+        self.shared.local
     }
 
-    pub(in crate::runtime) async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|cx| Pin::new(&mut *self.inner.tcp.borrow_mut()).poll_read(cx, buf)).await
-    }
-
-    async fn write_some(&self, buf: &[u8]) -> io::Result<usize> {
-        let n =
-            poll_fn(|cx| Pin::new(&mut *self.inner.tcp.borrow_mut()).poll_write(cx, buf)).await?;
-        if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) }
-    }
-
-    pub(in crate::runtime) async fn write_all(&self, mut buf: &[u8]) -> io::Result<()> {
-        while !buf.is_empty() {
-            let n = self.write_some(buf).await?;
-            buf = &buf[n..];
-        }
-        Ok(())
-    }
-
-    pub(in crate::runtime) async fn write_vectored_all(&self, bufs: &[&[u8]]) -> io::Result<()> {
-        let mut rest = bufs;
-        // Bytes of rest[0] that have gone.
-        let mut gone = 0;
-        while let Some(first) = rest.first() {
-            if gone == first.len() {
-                rest = &rest[1..];
-                gone = 0;
-                continue;
-            }
-            let mut sent = match self.send_slices(rest, gone) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    self.write_some(&first[gone..]).await?
+    pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| {
+            loop {
+                let mut tcp = self.shared.tcp.borrow_mut();
+                match Pin::new(&mut *tcp).poll_read(cx, buf) {
+                    Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::Interrupted => continue,
+                    other => return other,
                 }
+            }
+        })
+        .await
+    }
+
+    pub async fn write_all(&self, buf: &[u8]) -> io::Result<()> {
+        self.write_vectored_all(&[buf]).await
+    }
+
+    pub async fn write_vectored_all(&self, bufs: &[&[u8]]) -> io::Result<()> {
+        let mut rest = Rest { bufs, offset: 0 };
+        let mut sent_since_yield = 0;
+        while rest.skip_empty() {
+            let sent = match send(self.shared.fd, &rest) {
+                Ok(sent) => sent,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(e),
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => n,
-            };
-            while let Some(first) = rest.first() {
-                let left = first.len() - gone;
-                if sent < left {
-                    gone += sent;
-                    break;
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    // Waits for room; may itself send a piece of the first slice.
+                    let sent = self.write_when_ready(rest.first()).await?;
+                    sent_since_yield = 0;
+                    sent
                 }
-                sent -= left;
-                rest = &rest[1..];
-                gone = 0;
+                Err(e) => return Err(e),
+            };
+            if sent == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            rest.advance(sent);
+            sent_since_yield += sent;
+            if sent_since_yield >= BYTES_BETWEEN_YIELDS {
+                sent_since_yield = 0;
+                super::executor::yield_now().await;
             }
         }
         Ok(())
     }
 
-    fn send_slices(&self, bufs: &[&[u8]], skip: usize) -> io::Result<usize> {
-        const IOV_MAX: usize = 1024;
-        let mut iov: smallvec::SmallVec<[libc::iovec; 16]> = bufs
-            .iter()
-            .take(IOV_MAX)
-            .map(|b| libc::iovec { iov_base: b.as_ptr() as *mut libc::c_void, iov_len: b.len() })
-            .collect();
-        if let (Some(first), Some(slice)) = (iov.first_mut(), bufs.first()) {
-            first.iov_base = slice[skip..].as_ptr() as *mut libc::c_void;
-            first.iov_len = slice.len() - skip;
-        }
-        // SAFETY: zeroed msghdr is valid; every iovec points into a slice that outlives the call,
-        // which only reads them.
-        let n = unsafe {
-            let mut message: libc::msghdr = std::mem::zeroed();
-            message.msg_iov = iov.as_mut_ptr();
-            message.msg_iovlen = iov.len() as _;
-            libc::sendmsg(self.inner.fd, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
-        };
-        if n < 0 { Err(io::Error::last_os_error()) } else { Ok(n as usize) }
+    async fn write_when_ready(&self, buf: &[u8]) -> io::Result<usize> {
+        poll_fn(|cx| {
+            loop {
+                let mut tcp = self.shared.tcp.borrow_mut();
+                match Pin::new(&mut *tcp).poll_write(cx, buf) {
+                    Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::Interrupted => continue,
+                    other => return other,
+                }
+            }
+        })
+        .await
     }
 
-    pub(in crate::runtime) fn shutdown(&self) {
-        // SAFETY: the descriptor stays open as long as `inner` does.
-        unsafe { libc::shutdown(self.inner.fd, libc::SHUT_RDWR) };
+    pub fn shutdown(&self) {
+        // SAFETY: the descriptor is open as long as `shared` lives. The kernel completes the polls
+        // of a pending read and write.
+        unsafe { libc::shutdown(self.shared.fd, libc::SHUT_RDWR) };
     }
+}
+
+/// What is left to send of a list of slices.
+struct Rest<'a> {
+    bufs: &'a [&'a [u8]],
+    offset: usize,
+}
+
+impl Rest<'_> {
+    /// Whether anything is left; afterwards `first` is not empty.
+    fn skip_empty(&mut self) -> bool {
+        while let Some((first, others)) = self.bufs.split_first() {
+            if self.offset < first.len() {
+                return true;
+            }
+            self.bufs = others;
+            self.offset = 0;
+        }
+        false
+    }
+
+    fn first(&self) -> &[u8] {
+        self.bufs.first().map_or(&[], |first| &first[self.offset..])
+    }
+
+    fn advance(&mut self, mut sent: usize) {
+        while let Some((first, others)) = self.bufs.split_first() {
+            let left = first.len() - self.offset;
+            if sent < left {
+                self.offset += sent;
+                return;
+            }
+            sent -= left;
+            self.bufs = others;
+            self.offset = 0;
+        }
+        assert!(sent == 0, "the kernel sent more than it was given");
+    }
+}
+
+fn send(fd: RawFd, rest: &Rest<'_>) -> io::Result<usize> {
+    let mut slices = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; SLICES_PER_CALL];
+    let mut count = 0;
+    let mut skip = rest.offset;
+    for buf in rest.bufs.iter().take(SLICES_PER_CALL) {
+        let buf = &buf[skip..];
+        skip = 0;
+        slices[count].iov_base = buf.as_ptr() as *mut libc::c_void;
+        slices[count].iov_len = buf.len();
+        count += 1;
+    }
+    // SAFETY: an all-zero msghdr is valid: no address, no control data.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = slices.as_mut_ptr();
+    message.msg_iovlen = count as _;
+    // SAFETY: the slices live through the call, which only reads them.
+    let sent = unsafe { libc::sendmsg(fd, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
 }

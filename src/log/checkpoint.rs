@@ -1,0 +1,161 @@
+//! The small files of a log directory as a whole, in Kafka's formats: recovery points, log start
+//! offsets, `.kafka_cleanshutdown`, `meta.properties`. Used by the node; a log itself reads none.
+//! Invariant: each is replaced atomically. An offset checkpoint that is missing or broken reads as
+//! empty: every log is then scanned from its start, which is slow and right.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{LogError, Result, io_error};
+use crate::runtime::disk;
+use crate::types::{Offset, TopicPartition};
+
+pub const RECOVERY_POINT_FILE: &str = "recovery-point-offset-checkpoint";
+pub const LOG_START_OFFSET_FILE: &str = "log-start-offset-checkpoint";
+pub const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
+pub const META_PROPERTIES_FILE: &str = "meta.properties";
+
+pub type OffsetCheckpoint = BTreeMap<TopicPartition, Offset>;
+
+/// Version 0, count, then "topic partition offset" a line.
+pub async fn write_offset_checkpoint(path: &Path, offsets: &OffsetCheckpoint) -> Result<()> {
+    let mut text = format!("0\n{}\n", offsets.len());
+    for (tp, offset) in offsets {
+        text.push_str(&format!("{} {} {offset}\n", tp.topic, tp.partition));
+    }
+    disk::write_file_atomic(path, text.into_bytes()).await.map_err(io_error(path))
+}
+
+pub async fn read_offset_checkpoint(path: &Path) -> Result<OffsetCheckpoint> {
+    let Some(bytes) = read_if_there(path).await? else { return Ok(OffsetCheckpoint::new()) };
+    match parse_offset_checkpoint(&bytes) {
+        Some(offsets) => Ok(offsets),
+        None => {
+            tracing::warn!("{}: not a whole offset checkpoint: ignored", path.display());
+            Ok(OffsetCheckpoint::new())
+        }
+    }
+}
+
+fn parse_offset_checkpoint(bytes: &[u8]) -> Option<OffsetCheckpoint> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let mut lines = text.lines();
+    if lines.next()?.trim() != "0" {
+        return None;
+    }
+    let count: usize = lines.next()?.trim().parse().ok()?;
+    let mut offsets = OffsetCheckpoint::new();
+    for line in lines.filter(|l| !l.trim().is_empty()) {
+        let mut words = line.split_whitespace();
+        let (topic, partition, offset) = (words.next()?, words.next()?, words.next()?);
+        let tp = TopicPartition::new(topic, partition.parse().ok()?);
+        offsets.insert(tp, offset.parse().ok()?);
+    }
+    (offsets.len() == count).then_some(offsets)
+}
+
+/// Written last of all at a clean stop, in Kafka 4's JSON; -1 when there is no broker epoch.
+pub async fn write_clean_shutdown(log_dir: &Path, broker_epoch: i64) -> Result<()> {
+    let path = log_dir.join(CLEAN_SHUTDOWN_FILE);
+    let text = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
+    disk::write_file_atomic(&path, text.into_bytes()).await.map_err(io_error(&path))
+}
+
+/// Whether the last stop was clean. The mark is removed, durably, before this returns: call it
+/// before anything is written to a log.
+pub async fn take_clean_shutdown(log_dir: &Path) -> Result<bool> {
+    let path = log_dir.join(CLEAN_SHUTDOWN_FILE);
+    if read_if_there(&path).await?.is_none() {
+        return Ok(false);
+    }
+    disk::remove_file(&path).await.map_err(io_error(&path))?;
+    disk::sync_dir(log_dir).await.map_err(io_error(log_dir))?;
+    Ok(true)
+}
+
+/// Kafka's `meta.properties`, version 1 (KRaft).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetaProperties {
+    pub cluster_id: String,
+    pub node_id: i32,
+    /// 22 characters of base64 (KIP-858); absent in directories of older Kafka versions.
+    pub directory_id: Option<String>,
+}
+
+pub async fn write_meta_properties(log_dir: &Path, meta: &MetaProperties) -> Result<()> {
+    let path = log_dir.join(META_PROPERTIES_FILE);
+    let mut text = format!("cluster.id={}\n", meta.cluster_id);
+    if let Some(id) = &meta.directory_id {
+        text.push_str(&format!("directory.id={id}\n"));
+    }
+    text.push_str(&format!("node.id={}\nversion=1\n", meta.node_id));
+    disk::write_file_atomic(&path, text.into_bytes()).await.map_err(io_error(&path))
+}
+
+/// `None` when the directory was never formatted.
+pub async fn read_meta_properties(log_dir: &Path) -> Result<Option<MetaProperties>> {
+    let path = log_dir.join(META_PROPERTIES_FILE);
+    let Some(bytes) = read_if_there(&path).await? else { return Ok(None) };
+    parse_meta_properties(&bytes).map(Some).map_err(|why| LogError::Corrupt {
+        path,
+        position: 0,
+        why,
+    })
+}
+
+fn parse_meta_properties(bytes: &[u8]) -> std::result::Result<MetaProperties, String> {
+    let text = String::from_utf8_lossy(bytes);
+    let properties: BTreeMap<&str, &str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with(['#', '!']))
+        .filter_map(|l| l.split_once('='))
+        .map(|(k, v)| (k.trim(), v.trim()))
+        .collect();
+    let get = |key: &str| properties.get(key).copied().ok_or(format!("{key} is missing"));
+    let version = get("version")?;
+    if version != "1" {
+        return Err(format!("version is {version}: only 1 is supported"));
+    }
+    let node_id = get("node.id")?;
+    Ok(MetaProperties {
+        cluster_id: get("cluster.id")?.to_string(),
+        node_id: node_id.parse().map_err(|_| format!("node.id {node_id} is not a number"))?,
+        directory_id: properties.get("directory.id").map(|id| id.to_string()),
+    })
+}
+
+async fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
+    match disk::read_file(path).await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(io_error(path)(e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offset_checkpoints_parse_or_are_refused() {
+        let good = parse_offset_checkpoint(b"0\n2\nt-1 0 42\nu 3 0\n").unwrap();
+        assert_eq!(good.get(&TopicPartition::new("t-1", 0)), Some(&42));
+        assert_eq!(good.len(), 2);
+        for bad in ["", "0", "0\n3\nt 0 1\n", "7\n0\n", "0\n1\nt 0\n", "0\n1\nt x 1\n"] {
+            assert_eq!(parse_offset_checkpoint(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn meta_properties_of_kafka_parse() {
+        let text = b"#\n#Fri Nov 21 04:50:45 UTC 2025\ncluster.id=MkU3OEVBNTcwNTJENDM2Qg\n\
+            directory.id=s3hd9bYiVWQ2zTf8xNwqOA\nnode.id=1\nversion=1\n";
+        let meta = parse_meta_properties(text).unwrap();
+        assert_eq!(meta.cluster_id, "MkU3OEVBNTcwNTJENDM2Qg");
+        assert_eq!(meta.node_id, 1);
+        assert_eq!(meta.directory_id.as_deref(), Some("s3hd9bYiVWQ2zTf8xNwqOA"));
+        assert!(parse_meta_properties(b"version=0\nnode.id=1\ncluster.id=x\n").is_err());
+        assert!(parse_meta_properties(b"version=1\ncluster.id=x\n").is_err());
+    }
+}

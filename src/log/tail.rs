@@ -1,0 +1,244 @@
+//! Tail buffers: at once write buffer and read cache of the end of a log.
+//! A batch is copied into an open buffer (one owner, may be changed); `seal_front` pads its last
+//! block with zeros, freezes it behind an `Rc` and hands it to the device; once written it stays as
+//! read cache. The next open buffer begins with a copy of the partial last block, which is thus
+//! rewritten in place. Invariants: sealed buffers are in offset order without gaps; one buffer is in
+//! flight at most; readers see sealed buffers only. Not here: files, and when to write.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::segment::SharedSegment;
+use crate::runtime::{AlignedBuf, BLOCK};
+use crate::types::Offset;
+
+const OPEN_BYTES_MIN: usize = 4 * 1024;
+const OPEN_BYTES_MAX: usize = 1024 * 1024;
+/// Cached bytes of one log when the shard asks for nothing less: some seconds of a fast producer.
+const CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+pub(super) struct OpenBuffer {
+    buf: AlignedBuf,
+    pub segment: SharedSegment,
+    /// Where the buffer begins in the file; a multiple of `BLOCK`.
+    pub file_position: u64,
+    /// Bytes before this buffer's own batches, copied from what was written before.
+    pub prefix: usize,
+    /// The prefix has to be read from the file before the buffer is written (after a reopen, or
+    /// when the cache was dropped).
+    pub prefix_missing: bool,
+    /// First byte of the first whole batch in the buffer, and its offset.
+    start: usize,
+    base: Offset,
+    len: usize,
+    next: Offset,
+}
+
+#[derive(Clone)]
+pub(super) struct SealedBuffer {
+    pub buf: Rc<AlignedBuf>,
+    pub segment_base: Offset,
+    pub file_position: u64,
+    pub start: usize,
+    pub end: usize,
+    pub base: Offset,
+    pub next: Offset,
+}
+
+pub(super) struct Tail {
+    /// Written in order; the last one is open for appends.
+    pending: VecDeque<OpenBuffer>,
+    in_flight: Option<SealedBuffer>,
+    sealed: VecDeque<SealedBuffer>,
+    /// Size of the next open buffer; follows the load.
+    open_bytes: usize,
+    pending_bytes: usize,
+    sealed_bytes: usize,
+}
+
+pub(super) fn round_up(n: usize) -> usize {
+    n.next_multiple_of(BLOCK)
+}
+
+impl Tail {
+    pub fn new() -> Tail {
+        Tail {
+            pending: VecDeque::new(),
+            in_flight: None,
+            sealed: VecDeque::new(),
+            open_bytes: OPEN_BYTES_MIN,
+            pending_bytes: 0,
+            sealed_bytes: 0,
+        }
+    }
+
+    pub fn pending_bytes(&self) -> usize {
+        self.pending_bytes
+    }
+
+    pub fn front(&mut self) -> Option<&mut OpenBuffer> {
+        self.pending.front_mut()
+    }
+
+    pub fn sealed(&self) -> &VecDeque<SealedBuffer> {
+        &self.sealed
+    }
+
+    /// Copies a batch that goes to `position` of `segment`; returns the copy, to be patched.
+    pub fn push(
+        &mut self,
+        segment: &SharedSegment,
+        position: u64,
+        batch: &[u8],
+        base: Offset,
+        next: Offset,
+    ) -> &mut [u8] {
+        let fits = self.pending.back().is_some_and(|open| {
+            Rc::ptr_eq(&open.segment, segment) && open.buf.len() - open.len >= batch.len()
+        });
+        if !fits {
+            self.make_room(segment, position, base, batch.len());
+        }
+        self.pending_bytes += batch.len();
+        let Some(open) = self.pending.back_mut() else { unreachable!("make_room opens a buffer") };
+        assert_eq!(open.file_position + open.len as u64, position, "a gap in the log file");
+        let at = open.len;
+        open.len += batch.len();
+        open.next = next;
+        let copy = &mut open.buf[at..at + batch.len()];
+        copy.copy_from_slice(batch);
+        copy
+    }
+
+    fn make_room(&mut self, segment: &SharedSegment, position: u64, base: Offset, need: usize) {
+        if let Some(open) = self.pending.back_mut()
+            && Rc::ptr_eq(&open.segment, segment)
+        {
+            let wanted = round_up(open.len + need);
+            // A buffer of less than a block is always replaced: then the partial block of any other
+            // never has bytes that are still to be read from the file.
+            if wanted <= OPEN_BYTES_MAX || open.len < BLOCK {
+                let size = wanted.max((open.buf.len() * 2).min(OPEN_BYTES_MAX));
+                let mut larger = AlignedBuf::zeroed(size);
+                larger[..open.len].copy_from_slice(&open.buf[..open.len]);
+                open.buf = larger;
+                return;
+            }
+        }
+        let prefix = (position % BLOCK as u64) as usize;
+        let file_position = position - prefix as u64;
+        let mut open = OpenBuffer {
+            buf: AlignedBuf::zeroed(self.open_bytes.max(round_up(prefix + need))),
+            segment: segment.clone(),
+            file_position,
+            prefix,
+            prefix_missing: prefix > 0,
+            start: prefix,
+            base,
+            len: prefix,
+            next: base,
+        };
+        if prefix > 0 {
+            if let Some(last) = self.pending.back() {
+                let from = (file_position - last.file_position) as usize;
+                open.buf[..prefix].copy_from_slice(&last.buf[from..last.len]);
+                open.prefix_missing = false;
+            } else if let Some(last) = self.in_flight.as_ref().or(self.sealed.back())
+                && last.segment_base == segment.base
+                && last.file_position + last.end as u64 == position
+            {
+                let from = (file_position - last.file_position) as usize;
+                open.buf[..prefix].copy_from_slice(&last.buf[from..last.end]);
+                open.prefix_missing = false;
+                if from == 0 {
+                    // All of it is held again: this buffer takes its place in the cache.
+                    open.start = last.start;
+                    open.base = last.base;
+                }
+            }
+        }
+        self.pending.push_back(open);
+    }
+
+    /// Freezes the first pending buffer: what to write, and where.
+    pub fn seal_front(&mut self) -> Option<SealedBuffer> {
+        assert!(self.in_flight.is_none(), "one write in flight per log");
+        let open = self.pending.pop_front()?;
+        assert!(!open.prefix_missing, "the partial block was not read");
+        let capacity = open.buf.len();
+        let used = round_up(open.len);
+        if open.len * 2 > capacity {
+            self.open_bytes = (self.open_bytes * 2).min(OPEN_BYTES_MAX);
+        } else if open.len * 8 < capacity {
+            self.open_bytes = (self.open_bytes / 2).max(OPEN_BYTES_MIN);
+        }
+        let mut buf = open.buf;
+        if used * 2 <= capacity {
+            let mut smaller = AlignedBuf::zeroed(used);
+            smaller[..open.len].copy_from_slice(&buf[..open.len]);
+            buf = smaller;
+        } else {
+            buf[open.len..used].fill(0);
+            buf.truncate(used);
+        }
+        self.pending_bytes -= open.len - open.prefix;
+        let sealed = SealedBuffer {
+            buf: Rc::new(buf),
+            segment_base: open.segment.base,
+            file_position: open.file_position,
+            start: open.start,
+            end: open.len,
+            base: open.base,
+            next: open.next,
+        };
+        self.in_flight = Some(sealed.clone());
+        Some(sealed)
+    }
+
+    /// The write in flight is done: its buffer becomes read cache.
+    pub fn complete(&mut self) {
+        let Some(done) = self.in_flight.take() else { return };
+        if let Some(last) = self.sealed.back()
+            && last.segment_base == done.segment_base
+            && last.file_position == done.file_position
+        {
+            self.sealed_bytes -= last.buf.len();
+            self.sealed.pop_back();
+        }
+        self.sealed_bytes += done.buf.len();
+        self.sealed.push_back(done);
+        while self.sealed_bytes > CACHE_BYTES_MAX && self.sealed.len() > 1 {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(oldest) = self.sealed.pop_front() {
+            self.sealed_bytes -= oldest.buf.len();
+        }
+    }
+
+    pub fn cached_bytes(&self) -> usize {
+        self.sealed_bytes
+    }
+
+    pub fn shrink(&mut self, keep_bytes: usize) {
+        while self.sealed_bytes > keep_bytes {
+            self.drop_oldest();
+        }
+        if self.sealed.is_empty() {
+            self.sealed = VecDeque::new();
+        }
+        if self.pending.is_empty() {
+            self.pending = VecDeque::new();
+        }
+    }
+}
+
+impl OpenBuffer {
+    /// The missing start of the first block, as it is in the file.
+    pub fn set_prefix(&mut self, bytes: &[u8]) {
+        self.buf[..self.prefix].copy_from_slice(&bytes[..self.prefix]);
+        self.prefix_missing = false;
+    }
+}

@@ -1,0 +1,30 @@
+//! CLOCK_MONOTONIC, the wall clock, and glommio's timers.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::super::clock::Instant;
+
+pub fn now() -> Instant {
+    let t = clock_time(libc::CLOCK_MONOTONIC).unwrap_or_default();
+    Instant(t.as_nanos() as u64)
+}
+
+/// Time of any clock id; `None` when the clock is gone (a thread that ended).
+pub fn clock_time(clock: libc::clockid_t) -> Option<Duration> {
+    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `t` outlives the call.
+    let result = unsafe { libc::clock_gettime(clock, &mut t) };
+    (result == 0).then(|| Duration::new(t.tv_sec as u64, t.tv_nsec as u32))
+}
+
+pub fn wall_clock_ms() -> i64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(d) => d.as_millis() as i64,
+        Err(before) => -(before.duration().as_millis() as i64),
+    }
+}
+
+pub async fn sleep_until(t: Instant) {
+    let left = t.saturating_since(now());
+    glommio::timer::Timer::new(left).await;
+}
