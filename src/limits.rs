@@ -44,3 +44,16 @@ pub const REQUEST_PARTITIONS_IN_FLIGHT: usize = 64;
 
 /// Partitions in one DescribeTopicPartitions answer (Kafka's max.request.partition.size.limit).
 pub const DESCRIBE_PARTITIONS_MAX: usize = 2000;
+
+/// Partitions one command to the controller may create: Kafka's bound on one request, so that one
+/// record batch and one image stay small.
+pub const COMMAND_PARTITIONS: usize = 10_000;
+
+/// Longest topic name: with the partition's number it must fit a file name of 255 bytes.
+pub const TOPIC_NAME_BYTES: usize = 249;
+
+/// Commands made durable by one sync of the metadata log: the rest waits for the next.
+pub const CONTROLLER_GROUP_COMMANDS: usize = 256;
+
+/// Metadata bytes read at once when the log is replayed.
+pub const METADATA_READ_BYTES: usize = 4 * 1024 * 1024;

@@ -2,6 +2,7 @@
 //! that is not 0 (2: the command line or the configuration, 3: the environment, 1: a failed run).
 
 mod bench;
+mod bench_broker;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -43,7 +44,7 @@ pub fn run() -> i32 {
         .init();
     match cli.command {
         Command::Serve(args) => exit_code(serve::run(args)),
-        Command::Bench(args) => bench::run(args),
+        Command::Bench(args) => bench::run_with(args, bench_broker::start),
     }
 }
 

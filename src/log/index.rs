@@ -229,11 +229,6 @@ impl SegmentIndex {
         index.dirty = false;
         Some(index)
     }
-
-    pub fn memory_bytes(&self) -> usize {
-        self.offsets.capacity() * size_of::<OffsetEntry>()
-            + self.times.capacity() * size_of::<TimeEntry>()
-    }
 }
 
 fn be_i32(bytes: &[u8], at: usize) -> Option<i32> {

@@ -186,12 +186,15 @@ impl Shard {
         Partition::new(tp, topic.id, dir, config, hints, epoch)
     }
 
-    /// Dynamic broker configs: this broker's own, and those of all brokers.
-    fn broker_overrides(&self, image: &Image) -> [BTreeMap<String, String>; 2] {
-        [self.config.broker_id.to_string(), String::new()].map(|name| {
-            let found = image.configs.get(&(ResourceType::Broker, name));
-            found.map(|o| (**o).clone()).unwrap_or_default()
-        })
+    /// Dynamic broker configs: this broker's own over those of all brokers.
+    fn broker_overrides(&self, image: &Image) -> BTreeMap<String, String> {
+        let mut merged = BTreeMap::new();
+        for name in [String::new(), self.config.broker_id.to_string()] {
+            if let Some(o) = image.configs.get(&(ResourceType::Broker, name)) {
+                merged.extend(o.iter().map(|(k, v)| (k.clone(), v.clone())));
+            }
+        }
+        merged
     }
 
     fn partition_config(
@@ -199,15 +202,15 @@ impl Shard {
         image: &Image,
         overrides: Option<&BTreeMap<String, String>>,
     ) -> PartitionConfig {
-        let [own, all] = self.broker_overrides(image);
-        let defaults = self.config.effective_topic_defaults(&own, &all);
+        let dynamic = self.broker_overrides(image);
+        let defaults = self.config.topic_defaults_with(&dynamic);
         let empty = BTreeMap::new();
         let overrides = overrides.unwrap_or(&empty);
         // The controller validated these when they were set.
         let topic = defaults.with(overrides).unwrap_or(defaults);
         let explicit = ["flush.messages", "flush.ms"].iter().any(|k| overrides.contains_key(*k))
             || FLUSH_KEYS.iter().any(|k| {
-                [&self.config.explicit, &own, &all].iter().any(|keys| keys.contains_key(*k))
+                [&self.config.explicit, &dynamic].iter().any(|keys| keys.contains_key(*k))
             });
         let flush = if explicit {
             FlushPolicy::Kafka { messages: topic.flush_messages, interval_ms: topic.flush_ms }
