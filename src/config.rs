@@ -3,7 +3,13 @@
 
 pub mod broker;
 pub mod definitions;
+mod listeners;
+mod properties;
+mod shards;
 pub mod topic;
+
+#[cfg(test)]
+mod tests;
 
 pub use broker::{BrokerConfig, ListenerConfig};
 pub use topic::TopicConfig;

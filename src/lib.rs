@@ -2,6 +2,7 @@
 //! direct-I/O segments in Kafka's own formats. See ARCHITECTURE.md for the rooms and their arrows.
 
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod controller;
 pub mod error;
@@ -9,6 +10,7 @@ pub mod limits;
 pub mod loadgen;
 pub mod log;
 pub mod metrics;
+pub mod node;
 pub mod partition;
 pub mod runtime;
 pub mod server;

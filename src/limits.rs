@@ -16,3 +16,44 @@ pub const CONNECTION_TURN_REQUESTS: usize = 16;
 
 /// Decompressed bytes of one batch that the broker is willing to look at.
 pub const DECOMPRESSED_BATCH_BYTES: usize = 128 * 1024 * 1024;
+
+/// Appends that one partition queues while its log opens (recovery after a kill can take a while).
+pub const APPENDS_WAITING_FOR_OPEN: usize = 10_000;
+
+/// Logs one shard opens at a time after a start: enough to keep a disk busy with recovery reads.
+pub const CONCURRENT_LOG_OPENS: usize = 16;
+
+/// Logs one shard closes or deletes at a time: each holds a file and its index bytes meanwhile.
+pub const CONCURRENT_LOG_CLOSES: usize = 64;
+
+/// Producer ids a shard takes from the controller at once; Kafka's block size (KIP-730).
+pub const PRODUCER_ID_BLOCK: i64 = 1000;
+
+/// What an idle connection's buffer asks for: one small request.
+pub const READ_BUFFER_BYTES_MIN: usize = 1024;
+
+/// The most one read of a connection asks for: enough to amortise the system call, small enough
+/// that a slow frame does not hold megabytes of untouched memory.
+pub const READ_BUFFER_BYTES_MAX: usize = 256 * 1024;
+
+/// Slices of one gather write: the kernel's UIO_MAXIOV.
+pub const GATHER_SLICES: usize = 1024;
+/// Partitions of one admin or ListOffsets request asked of their owners at once: enough to keep every
+/// shard busy, far below what a mailbox holds.
+pub const REQUEST_PARTITIONS_IN_FLIGHT: usize = 64;
+
+/// Partitions in one DescribeTopicPartitions answer (Kafka's max.request.partition.size.limit).
+pub const DESCRIBE_PARTITIONS_MAX: usize = 2000;
+
+/// Partitions one command to the controller may create: Kafka's bound on one request, so that one
+/// record batch and one image stay small.
+pub const COMMAND_PARTITIONS: usize = 10_000;
+
+/// Longest topic name: with the partition's number it must fit a file name of 255 bytes.
+pub const TOPIC_NAME_BYTES: usize = 249;
+
+/// Commands made durable by one sync of the metadata log: the rest waits for the next.
+pub const CONTROLLER_GROUP_COMMANDS: usize = 256;
+
+/// Metadata bytes read at once when the log is replayed.
+pub const METADATA_READ_BYTES: usize = 4 * 1024 * 1024;

@@ -14,6 +14,9 @@ impl Counter {
     pub fn sub(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_sub(n), Relaxed);
     }
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }

@@ -19,7 +19,8 @@ use spindle::wire::{compression, describe_log_dirs, fetch, frame, list_offsets, 
 const CORRELATION_ID: i32 = 77;
 const CLIENT_ID: &str = "golden";
 
-/// What this broker advertises: key, first and last version.
+/// What this broker advertises: key, first and last version. The same table as
+/// `spindle::api::ADVERTISED`, which ApiVersions answers with.
 const ADVERTISED: &[(i16, i16, i16)] = &[
     (0, 3, 13),
     (1, 4, 18),

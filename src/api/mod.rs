@@ -1,8 +1,43 @@
 //! One file an API, in Kafka's names: what a request means, in terms of `shard::Router`.
-//! This module matches on the key and declares versions and gaps. Only `api` and `wire` name Kafka's
-//! error codes. Never touches `log` or `runtime`.
+//! This module matches on the key; `advertised` declares versions and gaps. Only `api` and `wire` name
+//! Kafka's error codes. Never touches `log` or `runtime`.
+
+mod advertised;
+mod alter_configs;
+mod api_versions;
+mod authorized_operations;
+mod config_resource;
+mod create_partitions;
+mod create_topics;
+mod delete_records;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
+mod error_map;
+mod fetch;
+mod incremental_alter_configs;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
+mod topic_name;
 
 use std::net::SocketAddr;
+
+use bytes::Bytes;
+use kafka_protocol::messages::ApiKey;
+use kafka_protocol::protocol::{Decodable, Encodable};
+
+pub use advertised::ADVERTISED;
+pub use produce::PendingProduce;
+
+use crate::shard::{Chunk, Router};
+use crate::wire::fetch::Piece;
+use crate::wire::{describe_log_dirs as log_dirs_wire, frame};
 
 /// Who asks, and how.
 #[derive(Clone, Debug)]
@@ -10,8 +45,145 @@ pub struct RequestContext {
     pub api_key: i16,
     pub api_version: i16,
     pub correlation_id: i32,
-    pub client_id: Option<bytes::Bytes>,
+    pub client_id: Option<Bytes>,
     /// Index of the listener the connection came in on.
     pub listener: usize,
     pub peer: SocketAddr,
+}
+
+/// A whole response frame, in one piece or several.
+pub enum Reply {
+    Frame(Bytes),
+    Pieces(Vec<Piece<Chunk>>),
+}
+
+pub enum Started {
+    /// Appended (or refused); the acknowledgement comes later.
+    Produce(PendingProduce),
+    /// To be handled when everything before it has been answered.
+    Other(Request),
+}
+
+pub struct Request {
+    cx: RequestContext,
+    frame: frame::Request,
+}
+
+/// Reads the header and starts what must start in request order. `Err` closes the connection, as
+/// Kafka does with what it can't parse.
+pub fn start(
+    router: &Router,
+    listener: usize,
+    peer: SocketAddr,
+    frame: Bytes,
+) -> Result<Started, String> {
+    let request = frame::decode_request(frame).map_err(|e| e.to_string())?;
+    let cx = RequestContext {
+        api_key: request.api_key,
+        api_version: request.api_version,
+        correlation_id: request.correlation_id,
+        client_id: request.client_id.clone(),
+        listener,
+        peer,
+    };
+    let known = advertised::served(cx.api_key, cx.api_version);
+    if !known && cx.api_key != ApiKey::ApiVersions as i16 {
+        return Err(format!(
+            "version {} of API {} is not supported",
+            cx.api_version,
+            api_name(cx.api_key)
+        ));
+    }
+    if cx.api_key == ApiKey::Produce as i16 {
+        return produce::start(&cx, router, &request.body).map(Started::Produce);
+    }
+    Ok(Started::Other(Request { cx, frame: request }))
+}
+
+fn api_name(key: i16) -> String {
+    ApiKey::try_from(key).map_or_else(|_| format!("key {key}"), |k| format!("{k:?}"))
+}
+
+/// Decodes with the crate's types, runs the handler, encodes.
+macro_rules! serve {
+    ($cx:expr, $frame:expr, $request:ident, $handler:expr) => {{
+        let request: kafka_protocol::messages::$request = decode($cx, $frame)?;
+        encode($cx, &$handler(request).await)
+    }};
+}
+
+/// Answers one request. `Err` closes the connection.
+pub async fn handle(router: &Router, request: Request) -> Result<Reply, String> {
+    let Request { cx, frame } = &request;
+    if cx.api_key == ApiKey::ApiVersions as i16 && !advertised::served(cx.api_key, cx.api_version) {
+        // KIP-511: answered in version 0, so that any client can read it.
+        let v0 = RequestContext { api_version: 0, ..cx.clone() };
+        return encode(&v0, &api_versions::unsupported_version_response());
+    }
+    let key = ApiKey::try_from(cx.api_key).map_err(|_| format!("unknown API {}", cx.api_key))?;
+    match key {
+        ApiKey::ApiVersions => {
+            serve!(cx, frame, ApiVersionsRequest, async |r| { api_versions::handle(cx, router, r) })
+        }
+        ApiKey::Metadata => {
+            serve!(cx, frame, MetadataRequest, |r| metadata::handle(cx, router, r))
+        }
+        ApiKey::DescribeTopicPartitions => {
+            serve!(cx, frame, DescribeTopicPartitionsRequest, async |r| {
+                describe_topic_partitions::handle(cx, router, r)
+            })
+        }
+        ApiKey::DescribeCluster => serve!(cx, frame, DescribeClusterRequest, async |r| {
+            describe_cluster::handle(cx, router, r)
+        }),
+        ApiKey::CreateTopics => {
+            serve!(cx, frame, CreateTopicsRequest, |r| create_topics::handle(cx, router, r))
+        }
+        ApiKey::DeleteTopics => {
+            serve!(cx, frame, DeleteTopicsRequest, |r| delete_topics::handle(cx, router, r))
+        }
+        ApiKey::CreatePartitions => {
+            serve!(cx, frame, CreatePartitionsRequest, |r| create_partitions::handle(cx, router, r))
+        }
+        ApiKey::Fetch => fetch::handle(cx, router, &frame.body).await,
+        ApiKey::ListOffsets => {
+            serve!(cx, frame, ListOffsetsRequest, |r| { list_offsets::handle(cx, router, r) })
+        }
+        ApiKey::OffsetForLeaderEpoch => serve!(cx, frame, OffsetForLeaderEpochRequest, |r| {
+            offset_for_leader_epoch::handle(cx, router, r)
+        }),
+        ApiKey::InitProducerId => {
+            serve!(cx, frame, InitProducerIdRequest, |r| init_producer_id::handle(cx, router, r))
+        }
+        ApiKey::DescribeConfigs => serve!(cx, frame, DescribeConfigsRequest, async |r| {
+            describe_configs::handle(cx, router, r)
+        }),
+        ApiKey::IncrementalAlterConfigs => serve!(cx, frame, IncrementalAlterConfigsRequest, |r| {
+            incremental_alter_configs::handle(cx, router, r)
+        }),
+        ApiKey::AlterConfigs => {
+            serve!(cx, frame, AlterConfigsRequest, |r| alter_configs::handle(cx, router, r))
+        }
+        ApiKey::DeleteRecords => {
+            serve!(cx, frame, DeleteRecordsRequest, |r| delete_records::handle(cx, router, r))
+        }
+        ApiKey::DescribeLogDirs => {
+            let body = describe_log_dirs::handle(cx, router, decode(cx, frame)?).await;
+            log_dirs_wire::encode_response(cx.api_version, cx.correlation_id, &body.into())
+                .map(Reply::Frame)
+        }
+        ApiKey::DescribeProducers => serve!(cx, frame, DescribeProducersRequest, |r| {
+            describe_producers::handle(cx, router, r)
+        }),
+        other => Err(format!("API {other:?} is not supported")),
+    }
+}
+
+fn decode<M: Decodable>(cx: &RequestContext, request: &frame::Request) -> Result<M, String> {
+    frame::decode_body(request)
+        .map_err(|e| format!("malformed {} v{} request: {e}", api_name(cx.api_key), cx.api_version))
+}
+
+fn encode<M: Encodable>(cx: &RequestContext, body: &M) -> Result<Reply, String> {
+    frame::encode_response(cx.api_key, cx.api_version, cx.correlation_id, body).map(Reply::Frame)
 }

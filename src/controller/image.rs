@@ -1,9 +1,11 @@
 //! The immutable metadata image that every shard reads: built by replaying records, shared as
 //! `Arc`, replaced whole. Topics are `Arc`s of their own, so a new image copies only pointers.
+//! Pure: `apply` is the only way an image changes, on replay and after a command alike.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::records::Record;
 use crate::types::{Offset, TopicId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,5 +69,68 @@ impl Image {
     }
     pub fn topic_configs(&self, name: &str) -> Option<&Arc<BTreeMap<String, String>>> {
         self.configs.get(&(ResourceType::Topic, name.to_string()))
+    }
+
+    /// Keys set on a topic or a broker; empty when none are.
+    pub fn config_map(&self, kind: ResourceType, name: &str) -> BTreeMap<String, String> {
+        self.configs.get(&(kind, name.to_string())).map(|c| (**c).clone()).unwrap_or_default()
+    }
+
+    /// The image after `record`. Err when the record can't follow what came before it.
+    pub fn apply(&mut self, record: &Record) -> Result<(), String> {
+        match record {
+            Record::Topic { name, id } => {
+                if self.topics.contains_key(name.as_str()) || self.topic_names.contains_key(id) {
+                    return Err(format!("topic {name} ({id}) exists already"));
+                }
+                let name: Arc<str> = name.as_str().into();
+                let topic = TopicImage { name: name.clone(), id: *id, partitions: Vec::new() };
+                self.topics.insert(name.clone(), Arc::new(topic));
+                self.topic_names.insert(*id, name);
+            }
+            Record::Partition { topic, partition, state } => {
+                let name = self.topic_names.get(topic);
+                let image = name.and_then(|name| self.topics.get_mut(name));
+                let image =
+                    image.ok_or_else(|| format!("partition of an unknown topic {topic}"))?;
+                let image = Arc::make_mut(image);
+                match usize::try_from(*partition) {
+                    Ok(i) if i == image.partitions.len() => image.partitions.push(state.clone()),
+                    Ok(i) if i < image.partitions.len() => image.partitions[i] = state.clone(),
+                    _ => return Err(format!("partition {partition} of {} skips one", image.name)),
+                }
+            }
+            Record::Config { resource, name, key, value } => {
+                let slot = (*resource, name.clone());
+                let keys = Arc::make_mut(self.configs.entry(slot.clone()).or_default());
+                match value {
+                    Some(value) => keys.insert(key.clone(), value.clone()),
+                    None => keys.remove(key),
+                };
+                if keys.is_empty() {
+                    self.configs.remove(&slot);
+                }
+            }
+            Record::RemoveTopic { id } => {
+                let name = self.topic_names.remove(id);
+                let name = name.ok_or_else(|| format!("removal of an unknown topic {id}"))?;
+                self.topics.remove(&name);
+                self.configs.remove(&(ResourceType::Topic, name.to_string()));
+            }
+            Record::RegisterBroker { broker, .. } => {
+                self.brokers.insert(broker.broker_id, broker.clone());
+            }
+            Record::ProducerIds { next, .. } => {
+                if *next < self.next_producer_id {
+                    return Err(format!(
+                        "producer ids go back from {} to {next}",
+                        self.next_producer_id
+                    ));
+                }
+                self.next_producer_id = *next;
+            }
+            Record::FeatureLevel { .. } | Record::NoOp => {}
+        }
+        Ok(())
     }
 }

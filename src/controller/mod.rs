@@ -4,15 +4,21 @@
 //! Nobody but this room writes metadata; everyone else sees `Arc<Image>`s.
 //! Not here: Kafka's request types and error codes (api/), who serves which partition (shard/).
 
+mod driver;
 pub mod image;
+mod plan;
+mod plan_configs;
+mod plan_topics;
+pub mod records;
 
+pub use driver::Controller;
 pub use image::{BrokerEndpoint, BrokerImage, Image, PartitionImage, ResourceType, TopicImage};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::types::{Offset, TopicId};
+use crate::types::TopicId;
 
 #[derive(Clone, Debug)]
 pub struct NewTopic {
@@ -129,27 +135,7 @@ pub struct ControllerOptions {
     pub this_broker: BrokerImage,
 }
 
-/// Owned by the controller shard; not Send. One command at a time is turned into records, appended,
-/// made durable, applied to the image; then `on_image` is called, then the reply is given.
-#[derive(Clone)]
-pub struct Controller {}
-
-#[allow(unused_variables)]
-impl Controller {
-    /// Replays the log (or starts it), registers this broker, and calls `on_image` with the result.
-    pub async fn open(
-        options: ControllerOptions,
-        on_image: Box<dyn Fn(Arc<Image>)>,
-    ) -> Result<Controller, String> {
-        todo!()
-    }
-    pub fn image(&self) -> Arc<Image> {
-        todo!()
-    }
-    pub async fn submit(&self, command: Command) -> (Offset, Reply) {
-        todo!()
-    }
-    pub async fn close(&self) -> Result<(), String> {
-        todo!()
-    }
-}
+#[cfg(test)]
+mod driver_tests;
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,27 @@
-//! The bundled load generator: open-loop clock, producers, consumers, report.
+//! The bundled load generator: open-loop clock, producers, consumers, report. Drives any Kafka broker;
+//! every record carries a stamp that times it and proves that it arrived once, in order, unaltered.
+//! `client` and `admin` are a small Kafka client of their own, for tests and the simulator too.
+//! Runs on its own executor threads (`run`); knows brokers only over the wire.
+//! Not here: the command line (`cli/bench.rs`), starting a broker.
+
+pub mod admin;
+mod check;
+pub mod client;
+mod consumer;
+mod control;
+mod machine;
+mod prepare;
+mod producer;
+mod report;
+mod run;
+pub mod stamp;
+mod stats;
+mod text;
+mod workload;
+
+pub use control::{Control, Failure};
+pub use machine::{cores, process_cpu_seconds};
+pub use report::{Percentiles, Report, Tick};
+pub use run::{LocalBroker, Surroundings, run};
+pub use text::{tick, tick_header};
+pub use workload::{Acks, Workload};

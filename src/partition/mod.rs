@@ -1,48 +1,410 @@
 //! One replica's truth: role, epochs, high watermark, producers, append and read rules.
-//! Owned by one shard. Not here: files (log/), waiting (shard/purgatory), Kafka error codes (api/).
+//! Owned by one shard; `Partition` is shared there as `Rc` and no borrow of its state lives across
+//! an await. The log opens at the first use (`open`), so 100,000 partitions start at no cost.
+//! High watermark with one replica: everything written, but never past a batch that was promised a
+//! sync (acks=all) and has not had it: a reader never sees what a power cut could take back from it.
+//! Not here: files (log/), who waits (shard/purgatory), Kafka's error codes (api/).
 
-use crate::types::Offset;
+mod append;
+mod error;
+pub mod producers;
+mod query;
+mod read;
 
-/// Each maps to the Kafka error of the same meaning in api/.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PartitionError {
-    #[error("this server does not host this topic-partition")]
-    Unknown,
-    #[error("this shard does not lead this partition")]
-    NotLeader,
-    #[error("the leader epoch in the request is older than ours")]
-    FencedLeaderEpoch,
-    #[error("the leader epoch in the request is newer than ours")]
-    UnknownLeaderEpoch,
-    #[error("offset {offset} is out of range [{start}, {end}]")]
-    OffsetOutOfRange { offset: Offset, start: Offset, end: Offset },
-    #[error("{0}")]
-    CorruptMessage(String),
-    #[error("{0}")]
-    InvalidRecord(String),
-    #[error("{0}")]
-    InvalidTimestamp(String),
-    #[error("{0}")]
-    UnsupportedForMessageFormat(String),
-    #[error("{0}")]
-    MessageTooLarge(String),
-    #[error("{0}")]
-    RecordListTooLarge(String),
-    #[error("{0}")]
-    UnsupportedCompression(String),
-    #[error("{0}")]
-    OutOfOrderSequence(String),
-    #[error("{0}")]
-    InvalidProducerEpoch(String),
-    #[error("{0}")]
-    UnknownProducerId(String),
-    #[error("{0}")]
-    PolicyViolation(String),
-    #[error("{0}")]
-    Storage(String),
-    #[error("the request timed out")]
-    TimedOut,
-    /// The owner's mailbox is full: the client retries.
-    #[error("shard {0} is overloaded")]
-    Overloaded(usize),
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+pub use append::{Appended, Ticket};
+pub use error::PartitionError;
+pub use query::{OffsetAnswer, OffsetQuery, ProducerInfo};
+pub use read::{FetchSpec, FetchedPartition};
+
+use crate::config::TopicConfig;
+use crate::log::{Log, LogConfig, LogError, OpenHints};
+use crate::runtime::Notify;
+use crate::types::{Offset, TopicId, TopicPartition};
+use producers::Producers;
+
+/// When an append is made durable before it is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushPolicy {
+    /// Nothing configured: acks=all waits for a group-committed fdatasync, acks=1 does not.
+    Durable,
+    /// `flush.messages` / `flush.ms` were set: Kafka's meaning.
+    Kafka { messages: i64, interval_ms: i64 },
+}
+
+/// What a partition obeys; replaced whole when the topic's configuration changes.
+#[derive(Clone, Debug)]
+pub struct PartitionConfig {
+    pub topic: TopicConfig,
+    pub flush: FlushPolicy,
+}
+
+impl PartitionConfig {
+    fn log_config(&self) -> LogConfig {
+        let t = &self.topic;
+        LogConfig {
+            segment_bytes: t.segment_bytes,
+            segment_ms: t.segment_ms,
+            segment_jitter_ms: t.segment_jitter_ms,
+            index_interval_bytes: t.index_interval_bytes,
+            segment_index_bytes: t.segment_index_bytes,
+            retention_ms: t.retention_ms,
+            retention_bytes: t.retention_bytes,
+            cleanup_delete: t.cleanup_delete,
+            file_delete_delay_ms: t.file_delete_delay_ms,
+            preallocate: t.preallocate,
+        }
+    }
+}
+
+enum LogSlot {
+    Unopened,
+    /// One task is opening it; others wait for `changed`.
+    Opening,
+    Open(Log),
+    Failed(String),
+    Deleted,
+}
+
+struct State {
+    slot: LogSlot,
+    config: Rc<PartitionConfig>,
+    hints: OpenHints,
+    leader_epoch: i32,
+    producers: Producers,
+    high_watermark: Offset,
+    /// First offset of the oldest batch that was promised a sync and has not had it.
+    sync_from: Option<Offset>,
+    /// End of the newest batch that was promised a sync.
+    sync_to: Offset,
+    /// Records appended since the last sync, and when the first of them came (Kafka's flush keys).
+    unflushed: i64,
+    unflushed_since_ms: i64,
+    /// Appends that arrived before the log was open, in order.
+    waiting_for_open: VecDeque<append::PendingAppend>,
+}
+
+pub struct Partition {
+    pub topic_partition: TopicPartition,
+    pub topic_id: TopicId,
+    dir: PathBuf,
+    state: RefCell<State>,
+    /// Fires when the written offset, the high watermark or the slot changes.
+    changed: Notify,
+    /// Parked fetches, woken once when the high watermark moves.
+    watchers: RefCell<Vec<Rc<Watcher>>>,
+    /// In the shard's flush queue or being flushed.
+    pub flushing: Cell<bool>,
+}
+
+/// One parked fetch: registered with every partition it waits for.
+#[derive(Default)]
+pub struct Watcher {
+    pub notify: Notify,
+    pub fired: Cell<bool>,
+}
+
+impl Partition {
+    pub fn new(
+        topic_partition: TopicPartition,
+        topic_id: TopicId,
+        dir: PathBuf,
+        config: Rc<PartitionConfig>,
+        hints: OpenHints,
+        leader_epoch: i32,
+    ) -> Rc<Partition> {
+        Rc::new(Partition {
+            topic_partition,
+            topic_id,
+            dir,
+            state: RefCell::new(State {
+                slot: LogSlot::Unopened,
+                config,
+                hints,
+                leader_epoch,
+                producers: Producers::default(),
+                high_watermark: 0,
+                sync_from: None,
+                sync_to: 0,
+                unflushed: 0,
+                unflushed_since_ms: 0,
+                waiting_for_open: VecDeque::new(),
+            }),
+            changed: Notify::new(),
+            watchers: RefCell::new(Vec::new()),
+            flushing: Cell::new(false),
+        })
+    }
+
+    /// The open log, or why there is none.
+    fn log(&self) -> Result<Log, PartitionError> {
+        match &self.state.borrow().slot {
+            LogSlot::Open(log) => Ok(log.clone()),
+            LogSlot::Failed(why) => Err(PartitionError::Storage(why.clone())),
+            LogSlot::Deleted => Err(PartitionError::Unknown),
+            LogSlot::Unopened | LogSlot::Opening => {
+                Err(PartitionError::Storage(format!("{} is not open yet", self.topic_partition)))
+            }
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        matches!(self.state.borrow().slot, LogSlot::Open(_))
+    }
+
+    fn is_deleted(&self) -> bool {
+        matches!(self.state.borrow().slot, LogSlot::Deleted)
+    }
+
+    /// Opens the log if nobody has; otherwise waits for whoever is opening it.
+    pub async fn open(&self) -> Result<Log, PartitionError> {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let mut state = self.state.borrow_mut();
+                match state.slot {
+                    LogSlot::Unopened => {
+                        state.slot = LogSlot::Opening;
+                        break;
+                    }
+                    LogSlot::Opening => {}
+                    _ => {
+                        drop(state);
+                        return self.log();
+                    }
+                }
+            }
+            changed.await;
+        }
+        let (config, hints) = {
+            let state = self.state.borrow();
+            (state.config.log_config(), state.hints)
+        };
+        let opened = self.open_log(config, hints).await;
+        self.opened(opened);
+        self.log()
+    }
+
+    async fn open_log(
+        &self,
+        config: LogConfig,
+        hints: OpenHints,
+    ) -> Result<(Log, Producers), LogError> {
+        let log = Log::open(self.dir.clone(), config, hints).await?;
+        let mut producers = Producers::default();
+        let mut from = log.log_start_offset();
+        if let Some((offset, bytes)) = log.latest_producer_snapshot().await? {
+            match Producers::from_snapshot(&bytes) {
+                Ok(p) => {
+                    producers = p;
+                    from = offset;
+                }
+                Err(why) => tracing::warn!(
+                    partition = %self.topic_partition, offset, why,
+                    "producer snapshot ignored: producers are rebuilt from the log"
+                ),
+            }
+        }
+        if from < log.log_end_offset() {
+            log.replay_headers(from, &mut |batch| {
+                if batch.base_offset >= from {
+                    producers.appended(batch);
+                }
+            })
+            .await?;
+        }
+        Ok((log, producers))
+    }
+
+    fn opened(&self, opened: Result<(Log, Producers), LogError>) {
+        {
+            let mut state = self.state.borrow_mut();
+            if matches!(state.slot, LogSlot::Deleted) {
+                return;
+            }
+            match opened {
+                Ok((log, producers)) => {
+                    log.assign_leader_epoch(state.leader_epoch);
+                    state.high_watermark = log.log_end_offset();
+                    state.sync_to = log.log_end_offset();
+                    state.producers = producers;
+                    log.set_config(state.config.log_config());
+                    state.slot = LogSlot::Open(log);
+                }
+                Err(e) => {
+                    tracing::error!(partition = %self.topic_partition, error = %e,
+                        "the log can't be opened: the partition is offline until the broker restarts");
+                    state.slot = LogSlot::Failed(e.to_string());
+                }
+            }
+        }
+        self.drain_waiting_for_open();
+        self.changed.notify_waiters();
+    }
+
+    pub fn set_config(&self, config: Rc<PartitionConfig>) {
+        let mut state = self.state.borrow_mut();
+        if let LogSlot::Open(log) = &state.slot {
+            log.set_config(config.log_config());
+        }
+        state.config = config;
+    }
+
+    pub fn high_watermark(&self) -> Offset {
+        self.state.borrow().high_watermark
+    }
+
+    pub fn leader_epoch(&self) -> i32 {
+        self.state.borrow().leader_epoch
+    }
+
+    /// Recomputes the high watermark from the log's offsets and wakes who waits for it.
+    fn advance(&self, log: &Log) {
+        let moved = {
+            let mut state = self.state.borrow_mut();
+            let durable = log.durable_offset();
+            if state.sync_from.is_some() {
+                if durable >= state.sync_to {
+                    state.sync_from = None;
+                } else if let Some(from) = state.sync_from {
+                    state.sync_from = Some(from.max(durable));
+                }
+            }
+            let visible = match state.sync_from {
+                Some(from) => log.written_offset().min(from.max(durable)),
+                None => log.written_offset(),
+            };
+            let moved = visible > state.high_watermark;
+            if moved {
+                state.high_watermark = visible;
+            }
+            moved
+        };
+        self.changed.notify_waiters();
+        if moved {
+            self.wake_watchers();
+        }
+    }
+
+    fn wake_watchers(&self) {
+        for watcher in self.watchers.borrow_mut().drain(..) {
+            watcher.fired.set(true);
+            watcher.notify.notify_waiters();
+        }
+    }
+
+    /// Registers a parked fetch. Watchers whose fetch is gone are dropped here.
+    pub fn watch(&self, watcher: &Rc<Watcher>) {
+        let mut watchers = self.watchers.borrow_mut();
+        watchers.retain(|w| Rc::strong_count(w) > 1);
+        watchers.push(watcher.clone());
+    }
+
+    /// Housekeeping: segment roll and retention, producer expiry, flush.ms. True: needs a flush.
+    pub async fn housekeeping(&self, now_ms: i64, producer_expiration_ms: i64) -> bool {
+        let Ok(log) = self.log() else { return false };
+        let high_watermark = {
+            let mut state = self.state.borrow_mut();
+            state.producers.expire(now_ms, producer_expiration_ms);
+            state.high_watermark
+        };
+        match log.enforce_retention(now_ms, high_watermark).await {
+            Ok(0) => {}
+            Ok(dropped) => tracing::info!(partition = %self.topic_partition, dropped,
+                log_start_offset = log.log_start_offset(), "retention dropped segments"),
+            Err(e) => tracing::error!(partition = %self.topic_partition, error = %e,
+                "retention failed"),
+        }
+        let mut state = self.state.borrow_mut();
+        if let FlushPolicy::Kafka { interval_ms, .. } = state.config.flush
+            && state.unflushed > 0
+            && now_ms.saturating_sub(state.unflushed_since_ms) >= interval_ms
+        {
+            state.sync_to = log.log_end_offset();
+            return true;
+        }
+        false
+    }
+
+    /// flush.ms was set and there is something that it covers.
+    pub fn has_timed_flush(&self) -> bool {
+        let state = self.state.borrow();
+        matches!(state.config.flush, FlushPolicy::Kafka { .. }) && state.unflushed > 0
+    }
+
+    /// (recovery point, log start offset) for the checkpoints.
+    pub fn checkpoint(&self) -> (Offset, Offset) {
+        match &self.state.borrow().slot {
+            LogSlot::Open(log) => (log.durable_offset(), log.log_start_offset()),
+            _ => {
+                let h = self.state.borrow().hints;
+                (h.recovery_point, h.log_start_offset)
+            }
+        }
+    }
+
+    pub fn tail_memory_bytes(&self) -> usize {
+        self.log().map_or(0, |l| l.tail_memory_bytes())
+    }
+
+    pub fn shrink_tail(&self, keep_bytes: usize) {
+        if let Ok(log) = self.log() {
+            log.shrink_tail(keep_bytes);
+        }
+    }
+
+    /// Clean stop: producer snapshot, everything synced, files trimmed. Ok(false): nothing was open.
+    pub async fn close(&self) -> Result<bool, PartitionError> {
+        let log = match &self.state.borrow().slot {
+            LogSlot::Open(log) => log.clone(),
+            LogSlot::Failed(why) => return Err(PartitionError::Storage(why.clone())),
+            // Never opened: its files are as an earlier stop left them.
+            LogSlot::Unopened => return Ok(false),
+            LogSlot::Opening => {
+                return Err(PartitionError::Storage("stopped while the log was opening".into()));
+            }
+            LogSlot::Deleted => return Ok(false),
+        };
+        let snapshot = {
+            let state = self.state.borrow();
+            (!state.producers.is_empty()).then(|| state.producers.to_snapshot())
+        };
+        if let Some(bytes) = snapshot {
+            log.put_producer_snapshot(log.log_end_offset(), bytes);
+        }
+        log.close().await.map_err(|e| PartitionError::Storage(e.to_string()))?;
+        Ok(true)
+    }
+
+    /// The topic was deleted: waiters get `Unknown`, the directory is renamed at once and removed.
+    pub async fn delete(&self) -> Result<(), LogError> {
+        // Whoever is opening it must finish first, or it would create files under our feet.
+        while matches!(self.state.borrow().slot, LogSlot::Opening) {
+            let changed = self.changed.notified();
+            if matches!(self.state.borrow().slot, LogSlot::Opening) {
+                changed.await;
+            }
+        }
+        let (slot, config) = {
+            let mut state = self.state.borrow_mut();
+            let slot = std::mem::replace(&mut state.slot, LogSlot::Deleted);
+            (slot, state.config.log_config())
+        };
+        self.drain_waiting_for_open();
+        self.changed.notify_waiters();
+        self.wake_watchers();
+        let log = match slot {
+            LogSlot::Open(log) => log,
+            // Trusting the files is right here: they are about to go.
+            _ => {
+                let hints = OpenHints { clean: true, recovery_point: 0, log_start_offset: 0 };
+                Log::open(self.dir.clone(), config, hints).await?
+            }
+        };
+        log.delete().await
+    }
 }

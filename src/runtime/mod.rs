@@ -1,5 +1,5 @@
 //! The only room that touches the machine: executor, sockets, files, clock, randomness, mailboxes.
-//! Two backends behind one set of concrete types: glommio (real) and `sim` (seeded, virtual time).
+//! Two backends behind one set of concrete types: glommio (`real`) and `sim` (seeded, virtual time).
 //! Which one serves a call is decided by the thread: a thread inside `sim::Simulation::run` is the
 //! simulator's, every other thread that runs an executor is glommio's.
 //! Not here: anything that knows what Kafka is.

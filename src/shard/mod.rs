@@ -1,6 +1,117 @@
 //! One core's kingdom: its partitions, the router that finds the owner of any partition, purgatory,
-//! housekeeping. API handlers talk to the broker through `Router` only.
+//! flusher, housekeeping. API handlers talk to the broker through `Router` only.
+//! Everything here is owned by one executor and never Send; other shards reach it by jobs that run
+//! here (`Job`), posted to a bounded mailbox. Not here: sockets (server/), what Kafka's codes are (api/).
 
+pub mod fetch_sessions;
+mod flusher;
+mod housekeeping;
+mod jobs;
+mod produce;
+mod purgatory;
 pub mod router;
+mod topics;
 
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub use crate::log::Chunk;
+pub use crate::runtime::Instant as Deadline;
+pub use jobs::Job;
+pub use produce::ProduceTicket;
+pub use purgatory::FetchOutcome;
 pub use router::Router;
+pub use topics::{StartHints, TopicShard};
+
+use crate::config::BrokerConfig;
+use crate::controller::{Controller, Image};
+use crate::metrics::ShardCounters;
+use crate::runtime::Notify;
+use crate::runtime::mailbox::{Receiver, Sender};
+use crate::types::ShardId;
+
+/// What every shard of a broker is given.
+pub struct ShardOptions {
+    pub id: ShardId,
+    pub config: Arc<BrokerConfig>,
+    pub data_dir: PathBuf,
+    /// One a shard, in shard order (our own included).
+    pub mailboxes: Vec<Sender<Job>>,
+    /// One a shard.
+    pub counters: Vec<Arc<ShardCounters>>,
+    /// What the last stop left behind.
+    pub hints: Arc<StartHints>,
+}
+
+pub struct Shard {
+    pub id: ShardId,
+    config: Arc<BrokerConfig>,
+    data_dir: PathBuf,
+    mailboxes: Vec<Sender<Job>>,
+    counters: Vec<Arc<ShardCounters>>,
+    hints: Arc<StartHints>,
+    image: RefCell<Arc<Image>>,
+    topics: RefCell<topics::Topics>,
+    /// Held while an image is applied: one at a time, in order.
+    applying: Cell<bool>,
+    applied: Notify,
+    flush_queue: flusher::FlushQueue,
+    /// Only on shard 0.
+    controller: RefCell<Option<Controller>>,
+    /// Producer ids left of this shard's block: [next, end).
+    producer_ids: Cell<(i64, i64)>,
+    fetch_sessions: RefCell<fetch_sessions::FetchSessions>,
+    stopping: Cell<bool>,
+}
+
+impl Shard {
+    pub fn new(options: ShardOptions) -> Rc<Shard> {
+        Rc::new(Shard {
+            id: options.id,
+            config: options.config,
+            data_dir: options.data_dir,
+            mailboxes: options.mailboxes,
+            counters: options.counters,
+            hints: options.hints,
+            image: RefCell::default(),
+            topics: RefCell::default(),
+            applying: Cell::new(false),
+            applied: Notify::new(),
+            flush_queue: flusher::FlushQueue::default(),
+            controller: RefCell::new(None),
+            producer_ids: Cell::new((0, 0)),
+            fetch_sessions: RefCell::default(),
+            stopping: Cell::new(false),
+        })
+    }
+
+    /// Starts the shard's long-lived tasks: the job pump, the flusher, housekeeping.
+    pub fn start(self: &Rc<Self>, mailbox: Receiver<Job>) {
+        crate::runtime::spawn(jobs::pump(self.clone(), mailbox));
+        crate::runtime::spawn(flusher::run(self.clone()));
+        crate::runtime::spawn(housekeeping::run(self.clone()));
+    }
+
+    /// The controller shard's controller.
+    pub fn set_controller(&self, controller: Controller) {
+        *self.controller.borrow_mut() = Some(controller);
+    }
+
+    pub fn counters(&self) -> &ShardCounters {
+        &self.counters[self.id]
+    }
+
+    pub fn shard_count(&self) -> usize {
+        self.mailboxes.len()
+    }
+
+    pub fn image(&self) -> Arc<Image> {
+        self.image.borrow().clone()
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+}

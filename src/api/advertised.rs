@@ -1,0 +1,79 @@
+//! What this broker says it speaks: (API key, lowest, highest version), in key order. ApiVersions
+//! answers from it and the dispatch refuses what is outside of it, so the two can't differ.
+//! Ranges are Apache Kafka 4.3.1's. What is not served is not here.
+//!
+//! Declared gaps: no groups (8-16, 42, 47, 68, 69), no transactions (24-28, 65, 66), no security (17,
+//! 29-31, 36, 38-41, 50, 51), no reassignment or elections (34, 43, 45, 46), no quotas (48, 49), no
+//! quorum or feature changes (55, 57, 64, 80, 81), no ListConfigResources (74), no share or streams
+//! groups (76-92).
+
+pub const PRODUCE: i16 = 0;
+pub const FETCH: i16 = 1;
+pub const LIST_OFFSETS: i16 = 2;
+pub const METADATA: i16 = 3;
+pub const API_VERSIONS: i16 = 18;
+pub const CREATE_TOPICS: i16 = 19;
+pub const DELETE_TOPICS: i16 = 20;
+pub const DELETE_RECORDS: i16 = 21;
+pub const INIT_PRODUCER_ID: i16 = 22;
+pub const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
+pub const DESCRIBE_CONFIGS: i16 = 32;
+pub const ALTER_CONFIGS: i16 = 33;
+pub const DESCRIBE_LOG_DIRS: i16 = 35;
+pub const CREATE_PARTITIONS: i16 = 37;
+pub const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
+pub const DESCRIBE_CLUSTER: i16 = 60;
+pub const DESCRIBE_PRODUCERS: i16 = 61;
+pub const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
+
+/// (API key, lowest version, highest version).
+pub const ADVERTISED: &[(i16, i16, i16)] = &[
+    // Produce 0-2 are refused with UNSUPPORTED_VERSION when used. Kafka lists them all the same
+    // (KAFKA-18659): librdkafka reads the lowest version to learn which codecs a broker takes.
+    (PRODUCE, 0, 13),
+    (FETCH, 4, 18),
+    (LIST_OFFSETS, 1, 11),
+    (METADATA, 0, 13),
+    (API_VERSIONS, 0, 4),
+    (CREATE_TOPICS, 2, 7),
+    (DELETE_TOPICS, 1, 6),
+    (DELETE_RECORDS, 0, 2),
+    (INIT_PRODUCER_ID, 0, 5),
+    (OFFSET_FOR_LEADER_EPOCH, 2, 4),
+    (DESCRIBE_CONFIGS, 1, 4),
+    (ALTER_CONFIGS, 0, 2),
+    (DESCRIBE_LOG_DIRS, 1, 5),
+    (CREATE_PARTITIONS, 0, 3),
+    (INCREMENTAL_ALTER_CONFIGS, 0, 1),
+    (DESCRIBE_CLUSTER, 0, 2),
+    (DESCRIBE_PRODUCERS, 0, 0),
+    (DESCRIBE_TOPIC_PARTITIONS, 0, 0),
+];
+
+/// Whether the broker answers this version of this API. Produce 0-2 are listed and not served.
+pub fn served(api_key: i16, version: i16) -> bool {
+    ADVERTISED.iter().any(|&(key, min, max)| {
+        let min = if key == PRODUCE { 3 } else { min };
+        key == api_key && (min..=max).contains(&version)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_ascend_and_ranges_are_ranges() {
+        for pair in ADVERTISED.windows(2) {
+            assert!(pair[0].0 < pair[1].0);
+        }
+        assert!(ADVERTISED.iter().all(|&(_, min, max)| 0 <= min && min <= max));
+    }
+
+    #[test]
+    fn old_produce_is_listed_but_not_served() {
+        assert!(ADVERTISED.contains(&(PRODUCE, 0, 13)));
+        assert!(!served(PRODUCE, 2) && served(PRODUCE, 3) && served(PRODUCE, 13));
+        assert!(!served(PRODUCE, 14) && !served(8, 5) && served(API_VERSIONS, 0));
+    }
+}

@@ -1,0 +1,71 @@
+//! ApiVersions (18), v0-v4: the first request of nearly every client.
+//! v3 added the client's software name and version (KIP-511) and feature levels (KIP-584).
+//! No features are listed: group, transaction and share protocols have none here yet, and an epoch of
+//! -1 tells clients that feature levels are not known, which all of them accept.
+
+use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+
+use super::RequestContext;
+use super::advertised::{ADVERTISED, API_VERSIONS};
+use crate::shard::Router;
+use crate::wire::error_code;
+
+pub fn handle(
+    cx: &RequestContext,
+    _router: &Router,
+    request: ApiVersionsRequest,
+) -> ApiVersionsResponse {
+    if cx.api_version >= 3
+        && !(software_field_is_valid(&request.client_software_name)
+            && software_field_is_valid(&request.client_software_version))
+    {
+        return ApiVersionsResponse::default().with_error_code(error_code::INVALID_REQUEST);
+    }
+    ApiVersionsResponse::default().with_api_keys(ADVERTISED.iter().map(row).collect())
+}
+
+/// The answer, in v0 encoding, to a version of ApiVersions that we don't know: the client learns which
+/// versions to ask with (KIP-511).
+pub fn unsupported_version_response() -> ApiVersionsResponse {
+    let known = ADVERTISED.iter().filter(|(key, _, _)| *key == API_VERSIONS);
+    ApiVersionsResponse::default()
+        .with_error_code(error_code::UNSUPPORTED_VERSION)
+        .with_api_keys(known.map(row).collect())
+}
+
+fn row(&(key, min, max): &(i16, i16, i16)) -> ApiVersion {
+    ApiVersion::default().with_api_key(key).with_min_version(min).with_max_version(max)
+}
+
+/// Letters, digits, '-' and '.', with a letter or digit at both ends.
+fn software_field_is_valid(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
+    first.is_ascii_alphanumeric()
+        && last.is_ascii_alphanumeric()
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn software_fields() {
+        for good in ["apache-kafka-java", "4.3.1", "a", "0", "librdkafka", "v2.12.1-RC1"] {
+            assert!(software_field_is_valid(good), "{good}");
+        }
+        for bad in ["", "-a", "a-", ".", "a b", "a_b", "caf\u{e9}", "a/b"] {
+            assert!(!software_field_is_valid(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn unsupported_version_lists_only_itself() {
+        let response = unsupported_version_response();
+        assert_eq!(response.error_code, 35);
+        let [only] = &response.api_keys[..] else { panic!("{response:?}") };
+        assert_eq!((only.api_key, only.min_version, only.max_version), (18, 0, 4));
+    }
+}

@@ -1,0 +1,46 @@
+//! The broker that `spindle bench` runs in its own process: a temporary directory, a port range when
+//! there is more than one shard, and the figures that the report reads of it.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::bench::BrokerRequest;
+use crate::config::BrokerConfig;
+use crate::error::StartError;
+use crate::loadgen::LocalBroker;
+use crate::node::{Node, free_port_range};
+use crate::runtime::machine;
+
+pub fn start(request: BrokerRequest) -> Result<LocalBroker, StartError> {
+    // Beside the working directory's disk, not /tmp: that is often memory, which has no O_DIRECT.
+    let dir = tempfile::Builder::new()
+        .prefix("spindle-bench-")
+        .tempdir_in(".")
+        .map_err(|e| StartError::environment(format!("no temporary directory here: {e}")))?;
+    let shards = request.shards.max(1);
+    let ports = free_port_range(shards, IpAddr::V4(Ipv4Addr::LOCALHOST))?;
+    let (first, last) = (ports[0], ports[shards - 1]);
+    let range = if shards > 1 { format!("-{last}") } else { String::new() };
+    let mut overrides = vec![
+        format!("listeners=PLAINTEXT://127.0.0.1:{first}{range}"),
+        format!("log.dirs={}", dir.path().join("data").display()),
+        format!("shard.count={shards}"),
+    ];
+    overrides.extend(request.overrides);
+    let config = BrokerConfig::load(None, &overrides)?;
+    // A small limit only shows later, as connections that are refused.
+    let _ = machine::raise_open_files_limit();
+    let node = Node::start(config)?;
+    let clocks = node.cpu_clocks();
+    let counters = node.counters.clone();
+    Ok(LocalBroker {
+        bootstrap: node.bootstrap()[0],
+        cpu_seconds: Box::new(move || {
+            clocks.iter().filter_map(|c| c.time()).map(|t| t.as_secs_f64()).sum()
+        }),
+        data_crossings: Box::new(move || counters.iter().map(|c| c.data_crossings.get()).sum()),
+        stop: Box::new(move || {
+            node.stop();
+            drop(dir);
+        }),
+    })
+}

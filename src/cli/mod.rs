@@ -1,0 +1,59 @@
+//! The command line: one file a command, thin. Errors are one sentence on stderr and an exit code
+//! that is not 0 (2: the command line or the configuration, 3: the environment, 1: a failed run).
+
+mod bench;
+mod bench_broker;
+mod serve;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::StartError;
+
+#[derive(Parser)]
+#[command(
+    name = "spindle",
+    version,
+    about = "A Kafka-protocol broker for Linux, one pinned thread per core"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the broker (port 9092 with nothing configured)
+    Serve(serve::ServeArgs),
+    /// Drive load at a broker, in this process by default, and report what it did
+    Bench(bench::BenchArgs),
+}
+
+/// The whole program; returns the exit code.
+pub fn run() -> i32 {
+    let cli = Cli::parse();
+    let log_default = match cli.command {
+        Command::Serve(_) => "info",
+        Command::Bench(_) => "warn",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SPINDLE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(log_default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+    match cli.command {
+        Command::Serve(args) => exit_code(serve::run(args)),
+        Command::Bench(args) => bench::run_with(args, bench_broker::start),
+    }
+}
+
+fn exit_code(result: Result<(), StartError>) -> i32 {
+    match result {
+        Ok(()) => 0,
+        Err(e) => {
+            eprintln!("spindle: {e}");
+            e.exit_code
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! `spindle serve`: the broker, until SIGTERM or SIGINT. Prints one page of what it is and what it
+//! found of the machine.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::BrokerConfig;
+use crate::error::StartError;
+use crate::node::Node;
+use crate::runtime::{disk, executor, machine, signal};
+
+#[derive(Args)]
+pub struct ServeArgs {
+    /// A server.properties file (Kafka's keys, and shard.* of our own)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one key; later ones win over earlier ones and over the file
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+pub fn run(args: ServeArgs) -> Result<(), StartError> {
+    let text = match &args.config {
+        Some(path) => Some(
+            std::fs::read_to_string(path)
+                .map_err(|e| StartError::config(format!("--config {}: {e}", path.display())))?,
+        ),
+        None => None,
+    };
+    let name = args.config.as_ref().map(|p| p.display().to_string());
+    let file = name.as_deref().zip(text.as_deref());
+    let config = BrokerConfig::load(file, &args.overrides)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    // Before any thread starts, so that every thread has them blocked or handled alike.
+    let signals = signal::termination().map_err(|e| StartError::environment(e.to_string()))?;
+    let files = machine::raise_open_files_limit();
+    let node = Node::start(config)?;
+    print_page(&node, files);
+    let signal = futures::executor::block_on(signals.recv());
+    tracing::info!(signal, "stopping");
+    node.stop();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn print_page(node: &Node, files: std::io::Result<u64>) {
+    let plan = &node.plan;
+    let config = &plan.config;
+    println!("spindle {} (Kafka protocol, no ZooKeeper, no JVM)", env!("CARGO_PKG_VERSION"));
+    println!("data       {}", absolute(&config.log_dir).display());
+    for listener in &plan.listeners {
+        let mode = match listener.ports.len() {
+            1 => "one port shared by all shards",
+            _ => "one port a shard",
+        };
+        println!(
+            "listener   {} on {}, clients are told {} ({mode})",
+            listener.name,
+            listener.address(0),
+            listener.advertised()
+        );
+    }
+    let cpus = match plan.cpus.is_empty() {
+        true => "not pinned: more shards than CPUs".to_string(),
+        false => format!("pinned to CPU {:?}", plan.cpus),
+    };
+    println!("shards     {}, {cpus}", plan.shard_count);
+    println!("kernel     {}, io_uring works", machine::kernel_version());
+    println!("memlock    {}", memlock_line(plan.shard_count));
+    println!("files      {}", files_line(files));
+    println!("disk       {}", disk_line(&config.log_dir));
+    let first = plan.listeners.first().map(|l| l.address(0));
+    if let Some(address) = first {
+        let port = address.port();
+        println!("try        kcat -b localhost:{port} -L");
+        println!("           spindle bench --bootstrap-server localhost:{port}");
+    }
+}
+
+fn memlock_line(shards: usize) -> String {
+    let found = machine::Machine::look();
+    let kib = 3 * found.io_memory_bytes * shards / 1024;
+    match (found.memlock_limit_bytes, found.memlock_fits_shards(shards)) {
+        (None, _) => format!("{kib} KiB pinned for io_uring buffers, no limit"),
+        (Some(limit), true) => {
+            format!("{kib} KiB pinned for io_uring buffers, limit {} KiB", limit / 1024)
+        }
+        (Some(limit), false) => format!(
+            "{kib} KiB wanted for io_uring buffers, limit {} KiB: slower plain buffers are used \
+             (ulimit -l unlimited, LimitMEMLOCK=infinity)",
+            limit / 1024
+        ),
+    }
+}
+
+fn files_line(limit: std::io::Result<u64>) -> String {
+    match limit {
+        Ok(n) if n < 10_000 => {
+            format!("{n} may be open: few for many clients (ulimit -n, LimitNOFILE=)")
+        }
+        Ok(n) => format!("{n} may be open"),
+        Err(e) => format!("the limit of open files can't be raised: {e}"),
+    }
+}
+
+fn absolute(path: &std::path::Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+fn disk_line(dir: &std::path::Path) -> String {
+    let dir = dir.to_path_buf();
+    let spec = executor::ExecutorSpec { name: "probe".into(), cpu: None, spin_us: 0 };
+    match executor::block_on(spec, move || async move { disk::probe(&dir).await }) {
+        Ok(Ok(p)) => {
+            let direct = match p.o_direct {
+                true => "O_DIRECT works",
+                false => "no O_DIRECT here: writes go through the page cache (use ext4 or xfs)",
+            };
+            format!(
+                "{}, {direct}, 4 KiB write {:.0} µs, write + fdatasync {:.0} µs",
+                p.file_system, p.write_4k_us, p.fdatasync_us
+            )
+        }
+        Ok(Err(e)) | Err(e) => format!("not measured: {e}"),
+    }
+}

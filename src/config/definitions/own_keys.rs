@@ -1,0 +1,24 @@
+//! Spindle's own broker keys. `shard.N.cpu` stands for one key a shard (`shard.0.cpu`, `shard.1.cpu`, …).
+//! Data only; sorted by name.
+
+use super::Change::Fixed;
+use super::ConfigType::{Int as IntType, List, Long, String as Text};
+use super::Effect::Used;
+use super::Range::{Any, Int, NonEmpty};
+use super::{ConfigDef, broker};
+
+#[rustfmt::skip]
+pub const OWN_KEYS: &[ConfigDef] = &[
+    broker("cluster.id", Text, None, NonEmpty, Fixed, Used,
+        "Id of the cluster. When set, a data directory of another cluster is refused."),
+    broker("shard.N.cpu", IntType, None, Int(0, 1023), Fixed, Used,
+        "CPU of shard N, in place of what shard.cpus says."),
+    broker("shard.count", IntType, Some("0"), Int(0, 256), Fixed, Used,
+        "Shards, each with a thread of its own; 0 for one a CPU."),
+    broker("shard.cpus", List, Some(""), Any, Fixed, Used,
+        "CPUs of the shards in their order, as 0,2,4-7; empty for 0, 1, 2 and so on."),
+    broker("shard.memory.bytes", Long, Some("134217728"), Int(16_777_216, 1_099_511_627_776), Fixed, Used,
+        "Memory of each shard for log tails and requests."),
+    broker("shard.spin.us", IntType, Some("0"), Int(0, 1_000_000), Fixed, Used,
+        "How long an idle shard looks for work before it sleeps, microseconds."),
+];

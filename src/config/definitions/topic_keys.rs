@@ -1,0 +1,90 @@
+//! Every topic key of Kafka 4.3.1: name, type, default, range, the broker keys that give its default
+//! (nearest first), and what it does here. Data only; `definitions.rs` reads it.
+//! The rows are sorted by name: lookups are binary searches.
+
+use super::ConfigType::{Boolean, Double, Int as IntType, List, Long, String as Text};
+use super::Effect::{Absent, Used};
+use super::Range::{Any, Int, IntOr, Min, OneOf, Real, Throttled};
+use super::{ConfigDef, ConfigType, Effect, Range};
+
+const fn topic(
+    name: &'static str,
+    kind: ConfigType,
+    default: Option<&'static str>,
+    range: Range,
+    effect: Effect,
+    broker_synonyms: &'static [&'static str],
+    doc: &'static str,
+) -> ConfigDef {
+    ConfigDef { name, kind, default, range, doc, broker_synonyms, read_only: false, effect }
+}
+
+#[rustfmt::skip]
+pub const TOPIC_KEYS: &[ConfigDef] = &[
+    topic("cleanup.policy", List, Some("delete"), OneOf(&["compact", "delete"]), Used, &["log.cleanup.policy"],
+        "What becomes of old data: delete whole segments by age and size, or compact by key. Spindle stores `compact` and keeps everything: it does not compact yet."),
+    topic("compression.gzip.level", IntType, Some("-1"), IntOr(1, 9, -1), Used, &["compression.gzip.level"],
+        "Level for gzip. Spindle keeps the producer's batches as they are."),
+    topic("compression.lz4.level", IntType, Some("9"), Int(1, 17), Used, &["compression.lz4.level"],
+        "Level for lz4. Spindle keeps the producer's batches as they are."),
+    topic("compression.type", Text, Some("producer"), OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), Used, &["compression.type"],
+        "Codec the stored batches should have; `producer` keeps what the producer sent."),
+    topic("compression.zstd.level", IntType, Some("3"), Int(-131072, 22), Used, &["compression.zstd.level"],
+        "Level for zstd. Spindle keeps the producer's batches as they are."),
+    topic("delete.retention.ms", Long, Some("86400000"), Min(0), Used, &["log.cleaner.delete.retention.ms"],
+        "How long a tombstone stays readable in a compacted topic, milliseconds."),
+    topic("file.delete.delay.ms", Long, Some("60000"), Min(0), Used, &["log.segment.delete.delay.ms"],
+        "Milliseconds between dropping a segment and removing its file."),
+    topic("flush.messages", Long, Some("9223372036854775807"), Min(1), Used, &["log.flush.interval.messages"],
+        "Force the log to the disk after this many records."),
+    topic("flush.ms", Long, Some("9223372036854775807"), Min(0), Used, &["log.flush.interval.ms", "log.flush.scheduler.interval.ms"],
+        "Force the log to the disk when the oldest unforced record is this old, milliseconds."),
+    topic("follower.replication.throttled.replicas", List, Some(""), Throttled, Used, &[],
+        "Replicas whose follower side is throttled, as partition:broker pairs, or *."),
+    topic("index.interval.bytes", IntType, Some("4096"), Min(0), Used, &["log.index.interval.bytes"],
+        "Log bytes between two entries of the offset index."),
+    topic("leader.replication.throttled.replicas", List, Some(""), Throttled, Used, &[],
+        "Replicas whose leader side is throttled, as partition:broker pairs, or *."),
+    topic("local.retention.bytes", Long, Some("-2"), Min(-2), Used, &["log.local.retention.bytes"],
+        "Bytes kept locally of a tiered partition; no effect without tiered storage, which Spindle does not have."),
+    topic("local.retention.ms", Long, Some("-2"), Min(-2), Used, &["log.local.retention.ms"],
+        "Milliseconds kept locally of a tiered partition; no effect without tiered storage, which Spindle does not have."),
+    topic("max.compaction.lag.ms", Long, Some("9223372036854775807"), Min(1), Used, &["log.cleaner.max.compaction.lag.ms"],
+        "Longest time a record may wait for compaction, milliseconds."),
+    topic("max.message.bytes", IntType, Some("1048588"), Min(0), Used, &["message.max.bytes"],
+        "Largest record batch that is accepted, bytes, as sent (compressed)."),
+    topic("message.timestamp.after.max.ms", Long, Some("3600000"), Min(0), Used, &["log.message.timestamp.after.max.ms"],
+        "How far ahead of the broker's clock a record's CreateTime may be, milliseconds."),
+    topic("message.timestamp.before.max.ms", Long, Some("9223372036854775807"), Min(0), Used, &["log.message.timestamp.before.max.ms"],
+        "How far behind the broker's clock a record's CreateTime may be, milliseconds."),
+    topic("message.timestamp.type", Text, Some("CreateTime"), OneOf(&["CreateTime", "LogAppendTime"]), Used, &["log.message.timestamp.type"],
+        "CreateTime keeps the producer's timestamp; LogAppendTime writes the broker's."),
+    topic("min.cleanable.dirty.ratio", Double, Some("0.5"), Real(0.0, 1.0), Used, &["log.cleaner.min.cleanable.ratio"],
+        "Share of a log that must be uncompacted before compaction looks at it."),
+    topic("min.compaction.lag.ms", Long, Some("0"), Min(0), Used, &["log.cleaner.min.compaction.lag.ms"],
+        "Shortest time a record stays uncompacted, milliseconds."),
+    topic("min.insync.replicas", IntType, Some("1"), Min(1), Used, &["min.insync.replicas"],
+        "In-sync replicas that must have a batch before acks=all is answered."),
+    topic("preallocate", Boolean, Some("false"), Any, Used, &["log.preallocate"],
+        "Allocate a segment's full size on the disk when it is opened."),
+    topic("remote.log.copy.disable", Boolean, Some("false"), Any, Absent, &[],
+        "Tiered storage, which Spindle does not have: only the default is accepted."),
+    topic("remote.log.delete.on.disable", Boolean, Some("false"), Any, Absent, &[],
+        "Tiered storage, which Spindle does not have: only the default is accepted."),
+    topic("remote.storage.enable", Boolean, Some("false"), Any, Absent, &[],
+        "Tiered storage, which Spindle does not have: only the default is accepted."),
+    topic("retention.bytes", Long, Some("-1"), Any, Used, &["log.retention.bytes"],
+        "Old segments of a partition are dropped beyond this many bytes; -1 for no bound."),
+    topic("retention.ms", Long, Some("604800000"), Min(-1), Used, &["log.retention.ms", "log.retention.minutes", "log.retention.hours"],
+        "Segments whose newest record is older than this are dropped, milliseconds; -1 to keep for ever."),
+    topic("segment.bytes", IntType, Some("1073741824"), Min(1048576), Used, &["log.segment.bytes"],
+        "Size at which a segment file is closed and the next one begun, bytes."),
+    topic("segment.index.bytes", IntType, Some("10485760"), Min(4), Used, &["log.index.size.max.bytes"],
+        "Largest size of a segment's index files, bytes."),
+    topic("segment.jitter.ms", Long, Some("0"), Min(0), Used, &["log.roll.jitter.ms", "log.roll.jitter.hours"],
+        "Up to this much is taken from segment.ms at random, so that segments do not all roll at once."),
+    topic("segment.ms", Long, Some("604800000"), Min(1), Used, &["log.roll.ms", "log.roll.hours"],
+        "Age at which a segment is closed even if it is not full, milliseconds."),
+    topic("unclean.leader.election.enable", Boolean, Some("false"), Any, Used, &["unclean.leader.election.enable"],
+        "Whether a replica that is not in sync may lead, at the price of lost records."),
+];

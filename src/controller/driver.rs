@@ -1,0 +1,276 @@
+//! The controller on its shard: commands in, one batch of records each, one write and one sync for all that wait,
+//! then the new image, then the replies. Owned by the controller shard; no borrow lives across an await.
+//! The metadata log only grows: there are no snapshots yet (they come with the quorum), and nothing bounds it
+//! but the disk. Only crash recovery cuts it, and only what was never acknowledged.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures::channel::oneshot;
+
+use super::image::Image;
+use super::plan::{Context, plan, storage_failed};
+use super::records::{METADATA_VERSION, Record};
+use super::{Command, ControllerOptions, Reply};
+use crate::limits::{CONTROLLER_GROUP_COMMANDS, METADATA_READ_BYTES};
+use crate::log::{Log, LogConfig, OpenHints, Patch};
+use crate::runtime::{self, random_u64, wall_clock_ms};
+use crate::types::{Compression, Offset, TopicId};
+use crate::wire::record_batch::BatchHeader;
+use crate::wire::records::{BatchBuilder, for_each_record};
+
+/// The leader epoch of a quorum of one.
+const EPOCH: i32 = 1;
+
+/// Owned by the controller shard; not Send. One command at a time is turned into records, appended,
+/// made durable, applied to the image; then `on_image` is called, then the reply is given.
+#[derive(Clone)]
+pub struct Controller {
+    inner: Rc<Inner>,
+}
+
+type Waiting = (Command, oneshot::Sender<(Offset, Reply)>);
+
+struct Inner {
+    options: ControllerOptions,
+    log: Log,
+    image: RefCell<Arc<Image>>,
+    on_image: Box<dyn Fn(Arc<Image>)>,
+    queue: RefCell<VecDeque<Waiting>>,
+    pumping: Cell<bool>,
+}
+
+impl Controller {
+    /// Replays the log (or starts it), registers this broker, and calls `on_image` with the result.
+    pub async fn open(
+        options: ControllerOptions,
+        on_image: Box<dyn Fn(Arc<Image>)>,
+    ) -> Result<Controller, String> {
+        let dir = options.dir.join("__cluster_metadata-0");
+        // Scanned whole at each start: it is small, and a bad batch must not go unseen.
+        let hints = OpenHints { clean: false, recovery_point: 0, log_start_offset: 0 };
+        let log = Log::open(dir.clone(), log_config(), hints).await.map_err(|e| e.to_string())?;
+        let mut image = Image { cluster_id: options.cluster_id.clone(), ..Image::default() };
+        replay(&log, &mut image).await.map_err(|why| format!("{}: {why}", dir.display()))?;
+
+        let mut records = Vec::new();
+        if image.offset == 0 {
+            let (name, level) = METADATA_VERSION;
+            records.push(Record::FeatureLevel { name: name.to_string(), level });
+        }
+        let broker = options.this_broker.clone();
+        if image.brokers.get(&broker.broker_id) != Some(&broker) {
+            let epoch = image.offset + records.len() as i64;
+            records.push(Record::RegisterBroker { broker, incarnation: random_uuid(), epoch });
+        }
+        if !records.is_empty() {
+            append(&log, &records)?;
+            apply(&mut image, &records);
+            make_durable(&log).await?;
+        }
+        let image = Arc::new(image);
+        on_image(image.clone());
+        let inner = Inner {
+            options,
+            log,
+            image: RefCell::new(image),
+            on_image,
+            queue: RefCell::default(),
+            pumping: Cell::new(false),
+        };
+        Ok(Controller { inner: Rc::new(inner) })
+    }
+
+    pub fn image(&self) -> Arc<Image> {
+        self.inner.image.borrow().clone()
+    }
+
+    /// The reply, and the offset of the image that holds its result.
+    pub async fn submit(&self, command: Command) -> (Offset, Reply) {
+        let (reply, answer) = oneshot::channel();
+        self.inner.queue.borrow_mut().push_back((command, reply));
+        if !self.inner.pumping.replace(true) {
+            // A task of its own: a caller that goes away must not stop a write half-way.
+            runtime::spawn(pump(self.inner.clone()));
+        }
+        match answer.await {
+            Ok(answer) => answer,
+            // The pump answers all it takes; it only ends with the executor.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// A record that no plan would make.
+    #[cfg(test)]
+    pub(super) async fn append_raw(&self, record: Record) {
+        append(&self.inner.log, &[record]).unwrap();
+        make_durable(&self.inner.log).await.unwrap();
+    }
+
+    pub async fn close(&self) -> Result<(), String> {
+        while self.inner.pumping.get() {
+            runtime::yield_now().await;
+        }
+        self.inner.log.close().await.map_err(|e| e.to_string())
+    }
+}
+
+/// Serves the queue until it is empty, a group at a time.
+async fn pump(inner: Rc<Inner>) {
+    loop {
+        let group: Vec<Waiting> = {
+            let mut queue = inner.queue.borrow_mut();
+            let n = queue.len().min(CONTROLLER_GROUP_COMMANDS);
+            queue.drain(..n).collect()
+        };
+        if group.is_empty() {
+            inner.pumping.set(false);
+            return;
+        }
+        serve(&inner, group).await;
+    }
+}
+
+async fn serve(inner: &Inner, group: Vec<Waiting>) {
+    let before = inner.image.borrow().clone();
+    let mut image = (*before).clone();
+    let mut answers = Vec::with_capacity(group.len());
+    let mut failed = None;
+    for (command, waiter) in group {
+        let (records, reply) = {
+            let mut cx = Context {
+                image: &image,
+                config: &inner.options.config,
+                broker_id: inner.options.this_broker.broker_id,
+                new_id: &mut random_uuid,
+            };
+            plan(&mut cx, &command)
+        };
+        if !records.is_empty() && failed.is_none() {
+            match append(&inner.log, &records) {
+                Ok(()) => apply(&mut image, &records),
+                Err(why) => failed = Some(why),
+            }
+        }
+        answers.push((waiter, reply, !records.is_empty(), image.offset));
+    }
+    if image.offset > before.offset && failed.is_none() {
+        failed = make_durable(&inner.log).await.err();
+    }
+    match &failed {
+        // Records of this group may be on the disk or not: no one is told of them, and the log takes
+        // no more until the broker starts again and sees what is there.
+        Some(why) => tracing::error!("the metadata log failed: {why}"),
+        None if image.offset > before.offset => {
+            let image = Arc::new(image);
+            *inner.image.borrow_mut() = image.clone();
+            (inner.on_image)(image);
+        }
+        None => {}
+    }
+    for (waiter, reply, changed, offset) in answers {
+        let answer = match &failed {
+            Some(why) if changed => (before.offset, storage_failed(reply, why)),
+            Some(_) => (before.offset, reply),
+            None => (offset, reply),
+        };
+        // A caller that went away needs no answer.
+        let _ = waiter.send(answer);
+    }
+}
+
+/// One batch: recovery keeps all of a command or nothing.
+fn append(log: &Log, records: &[Record]) -> Result<(), String> {
+    let now = wall_clock_ms();
+    let mut batch = BatchBuilder::new(Compression::None);
+    for record in records {
+        batch.push(now, None, Some(&record.encode()), &[]);
+    }
+    let base_offset = log.log_end_offset();
+    let patch = Patch { base_offset, leader_epoch: EPOCH, log_append_time_ms: None };
+    log.assign_leader_epoch(EPOCH);
+    log.append(&batch.finish(), patch).map(|_| ()).map_err(|e| e.to_string())
+}
+
+fn apply(image: &mut Image, records: &[Record]) {
+    for record in records {
+        // A plan that contradicts the image it was made from is a bug of ours.
+        image.apply(record).expect("records follow from the image they were planned with");
+        image.offset += 1;
+    }
+}
+
+async fn make_durable(log: &Log) -> Result<(), String> {
+    log.write_pending().await.map_err(|e| e.to_string())?;
+    log.sync().await.map_err(|e| e.to_string())?;
+    Ok(())
+}
+
+/// Err names the offset (and the file, by its first offset) that can't be read.
+async fn replay(log: &Log, image: &mut Image) -> Result<(), String> {
+    let end = log.log_end_offset();
+    while image.offset < end {
+        let at = image.offset;
+        let read = log.read(at, end, METADATA_READ_BYTES, true).await.map_err(|e| e.to_string())?;
+        let mut bytes = Vec::with_capacity(read.bytes);
+        read.chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let bad = |why: String, offset: Offset| format!("offset {offset}: {why}");
+            let header = BatchHeader::parse(rest).map_err(|e| bad(e.to_string(), image.offset))?;
+            if header.base_offset != image.offset || header.size_bytes() > rest.len() {
+                let why = format!("a batch of offset {} is there instead", header.base_offset);
+                return Err(bad(why, image.offset));
+            }
+            let (batch, after) = rest.split_at(header.size_bytes());
+            rest = after;
+            if !header.is_control() {
+                let mut failed = None;
+                for_each_record(batch, &mut |record| {
+                    let offset = header.base_offset + record.offset_delta as i64;
+                    let decoded = Record::decode(record.value.unwrap_or_default());
+                    let applied = decoded.and_then(|r| image.apply(&r));
+                    failed = applied.err().map(|why| bad(why, offset));
+                    failed.is_none()
+                })
+                .map_err(|e| bad(e.to_string(), header.base_offset))?;
+                if let Some(why) = failed {
+                    return Err(why);
+                }
+            }
+            image.offset = header.last_offset() + 1;
+        }
+        if image.offset == at {
+            return Err(format!("offset {at}: nothing to read below the log's end, {end}"));
+        }
+    }
+    Ok(())
+}
+
+/// A random (version 4) id whose text, in Kafka's base64, does not begin with a dash.
+fn random_uuid() -> TopicId {
+    loop {
+        let bytes = ((random_u64() as u128) << 64 | random_u64() as u128).to_be_bytes();
+        let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
+        if id.as_bytes()[0] >> 2 != 62 {
+            return id;
+        }
+    }
+}
+
+fn log_config() -> LogConfig {
+    LogConfig {
+        segment_bytes: 1 << 30,
+        segment_ms: i64::MAX,
+        segment_jitter_ms: 0,
+        index_interval_bytes: 4096,
+        segment_index_bytes: 10 * 1024 * 1024,
+        retention_ms: -1,
+        retention_bytes: -1,
+        cleanup_delete: false,
+        file_delete_delay_ms: 60_000,
+        preallocate: false,
+    }
+}

@@ -1,0 +1,605 @@
+//! One connection of a small asynchronous Kafka client on `runtime/`: requests go out in order and
+//! pipelined, answers are matched by correlation id and handed to the one who asked.
+//! Lives on the executor that opened it (not Send). A reader and a writer task own the two halves
+//! of the socket; they end when the connection is closed or its last handle is dropped.
+//! Invariants: answers come in request order (Kafka's rule; anything else closes the connection);
+//! every request that was accepted by `send` gets exactly one completion, an error included.
+//! Not here: what the requests mean (`admin.rs`), retries, reconnecting.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use kafka_protocol::messages::ApiVersionsRequest;
+use kafka_protocol::messages::api_versions_response::ApiVersionsResponse;
+use kafka_protocol::protocol::{Decodable, Request, StrBytes};
+use smallvec::SmallVec;
+
+use crate::runtime::mailbox::oneshot;
+use crate::runtime::{Notify, Stream, spawn, timeout};
+use crate::wire::frame;
+
+/// Longest answer that is believed: beyond this the length is garbage.
+const FRAME_BYTES_MAX: usize = 256 << 20;
+/// Bytes asked of the socket at once; answers up to this size are copied out of the read buffer.
+const READ_BUFFER_BYTES: usize = 64 << 10;
+/// Big answers (fetches) are read into buffers that are used again; this many are kept.
+const POOLED_BUFFERS: usize = 8;
+/// Gathered into one write at most.
+const WRITE_BYTES: usize = 1 << 20;
+const WRITE_PIECES: usize = 192;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    #[error("no connection to {addr}: {reason}")]
+    Connect { addr: String, reason: String },
+    #[error("the connection to {addr} ended: {reason}")]
+    Closed { addr: SocketAddr, reason: String },
+    #[error("{addr} did not answer {what} within {seconds} s")]
+    Timeout { addr: SocketAddr, what: String, seconds: u64 },
+    #[error("{what}: {}{}", error_name(*.code), detail(.message))]
+    Broker { what: String, code: i16, message: Option<String> },
+    #[error("{0}")]
+    Protocol(String),
+}
+
+fn detail(message: &Option<String>) -> String {
+    message.as_ref().map(|m| format!(" ({m})")).unwrap_or_default()
+}
+
+/// Kafka's name of an error code, as users know it from logs: `NOT_LEADER_OR_FOLLOWER`.
+pub fn error_name(code: i16) -> String {
+    use kafka_protocol::error::ResponseError as E;
+    let camel = match E::try_from_code(code) {
+        None => return "NONE".to_string(),
+        Some(E::Unknown(code)) => return format!("error {code}"),
+        Some(known) => format!("{known:?}"),
+    };
+    let mut name = String::with_capacity(camel.len() + 8);
+    for (i, c) in camel.chars().enumerate() {
+        if c.is_ascii_uppercase() && i > 0 {
+            name.push('_');
+        }
+        name.push(c.to_ascii_uppercase());
+    }
+    name
+}
+
+/// Who is told how a request ended.
+pub enum Completion {
+    /// The body of the answer (after the response header).
+    Answer(Box<dyn FnOnce(Result<Bytes, ClientError>)>),
+    /// Requests without an answer (produce with acks=0): handed to the socket.
+    Written(Box<dyn FnOnce(Result<(), ClientError>)>),
+}
+
+/// A whole request frame, in pieces that are written one after the other.
+pub struct RawRequest {
+    pub api_key: i16,
+    pub version: i16,
+    /// From `Connection::next_correlation_id`, the same as in the frame's header.
+    pub correlation_id: i32,
+    pub pieces: SmallVec<[Bytes; 3]>,
+}
+
+struct Outgoing {
+    pieces: SmallVec<[Bytes; 3]>,
+    written: Option<Box<dyn FnOnce(Result<(), ClientError>)>>,
+}
+
+struct Pending {
+    correlation_id: i32,
+    response_header_version: i16,
+    done: Box<dyn FnOnce(Result<Bytes, ClientError>)>,
+}
+
+struct Shared {
+    addr: SocketAddr,
+    client_id: String,
+    stream: Stream,
+    next_correlation_id: Cell<i32>,
+    pending: RefCell<VecDeque<Pending>>,
+    outgoing: RefCell<VecDeque<Outgoing>>,
+    outgoing_ready: Notify,
+    closed: RefCell<Option<ClientError>>,
+    versions: RefCell<BTreeMap<i16, (i16, i16)>>,
+}
+
+struct Handle(Rc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.close("closed on this side");
+    }
+}
+
+/// A cheap handle; clones share the connection.
+#[derive(Clone)]
+pub struct Connection {
+    handle: Rc<Handle>,
+}
+
+impl Connection {
+    /// Connects, and asks which versions the broker speaks (KIP-35).
+    pub async fn connect(
+        addr: SocketAddr,
+        client_id: &str,
+        limit: Duration,
+    ) -> Result<Connection, ClientError> {
+        let failed = |reason: String| ClientError::Connect { addr: addr.to_string(), reason };
+        let stream = match timeout(limit, Stream::connect(addr)).await {
+            None => return Err(failed(format!("no answer within {} s", limit.as_secs()))),
+            Some(Err(e)) => return Err(failed(e.to_string())),
+            Some(Ok(stream)) => stream,
+        };
+        let shared = Rc::new(Shared {
+            addr,
+            client_id: client_id.to_string(),
+            stream,
+            next_correlation_id: Cell::new(1),
+            pending: RefCell::default(),
+            outgoing: RefCell::default(),
+            outgoing_ready: Notify::new(),
+            closed: RefCell::default(),
+            versions: RefCell::default(),
+        });
+        spawn(read_loop(shared.clone()));
+        spawn(write_loop(shared.clone()));
+        let connection = Connection { handle: Rc::new(Handle(shared)) };
+        connection.ask_versions(limit).await?;
+        Ok(connection)
+    }
+
+    fn shared(&self) -> &Rc<Shared> {
+        &self.handle.0
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.shared().addr
+    }
+
+    pub fn client_id(&self) -> &str {
+        &self.shared().client_id
+    }
+
+    /// Why it is closed, if it is.
+    pub fn closed(&self) -> Option<ClientError> {
+        self.shared().closed.borrow().clone()
+    }
+
+    /// Ends both directions at once; whoever waits for an answer gets `ClientError::Closed`.
+    pub fn close(&self, reason: &str) {
+        self.shared().close(reason);
+    }
+
+    /// The highest version of an API that the broker and `ours` (min, max) share.
+    pub fn version(&self, api_key: i16, ours: (i16, i16)) -> Result<i16, ClientError> {
+        let theirs = self.shared().versions.borrow().get(&api_key).copied();
+        match theirs {
+            None => Err(ClientError::Protocol(format!(
+                "the broker at {} does not have API key {api_key}",
+                self.addr()
+            ))),
+            Some((min, max)) if min > ours.1 || max < ours.0 => {
+                Err(ClientError::Protocol(format!(
+                    "API key {api_key}: the broker at {} speaks versions {min} to {max}, this client {} to {}",
+                    self.addr(),
+                    ours.0,
+                    ours.1
+                )))
+            }
+            Some((_, max)) => Ok(max.min(ours.1)),
+        }
+    }
+
+    pub fn next_correlation_id(&self) -> i32 {
+        let id = self.shared().next_correlation_id.get();
+        self.shared().next_correlation_id.set(if id == i32::MAX { 1 } else { id + 1 });
+        id
+    }
+
+    /// Queues a frame that the caller has encoded. Never waits; completes from the reader or writer
+    /// task, or at once when the connection is closed.
+    pub fn send(&self, request: RawRequest, completion: Completion) {
+        let shared = self.shared();
+        if let Some(why) = shared.closed.borrow().clone() {
+            match completion {
+                Completion::Answer(done) => done(Err(why)),
+                Completion::Written(done) => done(Err(why)),
+            }
+            return;
+        }
+        let written = match completion {
+            Completion::Written(done) => Some(done),
+            Completion::Answer(done) => {
+                let versions = frame::header_versions(request.api_key, request.version);
+                shared.pending.borrow_mut().push_back(Pending {
+                    correlation_id: request.correlation_id,
+                    response_header_version: versions.map(|(_, response)| response).unwrap_or(0),
+                    done,
+                });
+                None
+            }
+        };
+        shared.outgoing.borrow_mut().push_back(Outgoing { pieces: request.pieces, written });
+        shared.outgoing_ready.notify_waiters();
+    }
+
+    /// Sends a frame and waits for the body of its answer.
+    pub async fn exchange(
+        &self,
+        request: RawRequest,
+        what: &str,
+        limit: Duration,
+    ) -> Result<Bytes, ClientError> {
+        let (tell, answer) = oneshot();
+        self.send(
+            request,
+            Completion::Answer(Box::new(move |result| {
+                // Nobody listens any more when the caller gave up.
+                let _ = tell.send(result);
+            })),
+        );
+        match timeout(limit, answer).await {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(self.shared().closed_error("the request was dropped")),
+            None => Err(ClientError::Timeout {
+                addr: self.addr(),
+                what: what.to_string(),
+                seconds: limit.as_secs(),
+            }),
+        }
+    }
+
+    /// Any request of Kafka's, in a version the caller chooses.
+    pub async fn call<R: Request>(
+        &self,
+        version: i16,
+        request: &R,
+        limit: Duration,
+    ) -> Result<R::Response, ClientError> {
+        let what = format!("API key {} v{version}", R::KEY);
+        let mut body = self.call_raw(R::KEY, version, request, &what, limit).await?;
+        R::Response::decode(&mut body, version).map_err(|e| {
+            ClientError::Protocol(format!(
+                "{}: the answer to {what} is malformed: {e}",
+                self.addr()
+            ))
+        })
+    }
+
+    /// The same in the highest version that both sides know; says which it was.
+    pub async fn call_latest<R: Request>(
+        &self,
+        request: &R,
+        limit: Duration,
+    ) -> Result<(R::Response, i16), ClientError> {
+        let version = self.version(R::KEY, (R::VERSIONS.min, R::VERSIONS.max))?;
+        Ok((self.call(version, request, limit).await?, version))
+    }
+
+    async fn call_raw<R: Request>(
+        &self,
+        api_key: i16,
+        version: i16,
+        request: &R,
+        what: &str,
+        limit: Duration,
+    ) -> Result<Bytes, ClientError> {
+        let correlation_id = self.next_correlation_id();
+        let frame =
+            frame::encode_request(api_key, version, correlation_id, self.client_id(), request)
+                .map_err(|e| ClientError::Protocol(format!("{what} can't be encoded: {e}")))?;
+        let pieces = SmallVec::from_iter([frame]);
+        self.exchange(RawRequest { api_key, version, correlation_id, pieces }, what, limit).await
+    }
+
+    /// Version 3 first; a broker that does not know it answers in v0 with error 35 (KIP-511).
+    async fn ask_versions(&self, limit: Duration) -> Result<(), ClientError> {
+        const KEY: i16 = 18;
+        const UNSUPPORTED_VERSION: i16 = 35;
+        let request = ApiVersionsRequest::default()
+            .with_client_software_name(StrBytes::from_static_str("spindle-bench"))
+            .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
+        let mut version = 3;
+        let mut body = self.call_raw(KEY, version, &request, "ApiVersions", limit).await?;
+        if body.len() >= 2 && (&body[..2]).get_i16() == UNSUPPORTED_VERSION {
+            version = 0;
+            body = self.call_raw(KEY, version, &request, "ApiVersions", limit).await?;
+        }
+        let answer = ApiVersionsResponse::decode(&mut body, version).map_err(|e| {
+            ClientError::Protocol(format!(
+                "what listens at {} does not speak Kafka's protocol: {e}",
+                self.addr()
+            ))
+        })?;
+        if answer.error_code != 0 {
+            return Err(ClientError::Broker {
+                what: "ApiVersions".to_string(),
+                code: answer.error_code,
+                message: None,
+            });
+        }
+        *self.shared().versions.borrow_mut() = answer
+            .api_keys
+            .iter()
+            .map(|api| (api.api_key, (api.min_version, api.max_version)))
+            .collect();
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn closed_error(&self, otherwise: &str) -> ClientError {
+        self.closed.borrow().clone().unwrap_or_else(|| ClientError::Closed {
+            addr: self.addr,
+            reason: otherwise.to_string(),
+        })
+    }
+
+    fn close(&self, reason: &str) {
+        if self.closed.borrow().is_some() {
+            return;
+        }
+        let why = ClientError::Closed { addr: self.addr, reason: reason.to_string() };
+        *self.closed.borrow_mut() = Some(why.clone());
+        self.stream.shutdown();
+        self.outgoing_ready.notify_waiters();
+        let outgoing = self.outgoing.take();
+        let pending = self.pending.take();
+        for written in outgoing.into_iter().filter_map(|o| o.written) {
+            written(Err(why.clone()));
+        }
+        for request in pending {
+            (request.done)(Err(why.clone()));
+        }
+    }
+
+    /// One frame, without its length.
+    fn answered(&self, mut frame: Bytes) -> Result<(), String> {
+        if frame.len() < 4 {
+            return Err("an answer without a header".to_string());
+        }
+        let correlation_id = frame.get_i32();
+        let Some(request) = self.pending.borrow_mut().pop_front() else {
+            return Err(format!("an answer to nothing (correlation id {correlation_id})"));
+        };
+        let header = if request.correlation_id != correlation_id {
+            Err(format!(
+                "answers out of order: correlation id {correlation_id} where {} was due",
+                request.correlation_id
+            ))
+        } else if request.response_header_version >= 1 {
+            skip_tagged_fields(&mut frame).ok_or_else(|| "a malformed answer header".to_string())
+        } else {
+            Ok(())
+        };
+        match header {
+            Ok(()) => {
+                (request.done)(Ok(frame));
+                Ok(())
+            }
+            Err(reason) => {
+                (request.done)(Err(ClientError::Protocol(format!("{}: {reason}", self.addr))));
+                Err(reason)
+            }
+        }
+    }
+}
+
+fn take_uvarint(bytes: &mut Bytes) -> Option<u32> {
+    let mut value = 0u32;
+    for shift in [0, 7, 14, 21, 28] {
+        if !bytes.has_remaining() {
+            return None;
+        }
+        let byte = bytes.get_u8();
+        value |= u32::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// KIP-482: count, then (tag, size, bytes) each.
+fn skip_tagged_fields(bytes: &mut Bytes) -> Option<()> {
+    for _ in 0..take_uvarint(bytes)? {
+        take_uvarint(bytes)?;
+        let size = take_uvarint(bytes)? as usize;
+        if size > bytes.len() {
+            return None;
+        }
+        bytes.advance(size);
+    }
+    Some(())
+}
+
+async fn write_loop(shared: Rc<Shared>) {
+    loop {
+        let ready = shared.outgoing_ready.notified();
+        if shared.closed.borrow().is_some() {
+            return;
+        }
+        let batch: SmallVec<[Outgoing; 8]> = {
+            let mut queue = shared.outgoing.borrow_mut();
+            let (mut count, mut bytes, mut pieces) = (0, 0, 0);
+            for o in queue.iter() {
+                bytes += o.pieces.iter().map(Bytes::len).sum::<usize>();
+                pieces += o.pieces.len();
+                if count > 0 && (bytes > WRITE_BYTES || pieces > WRITE_PIECES) {
+                    break;
+                }
+                count += 1;
+            }
+            queue.drain(..count).collect()
+        };
+        if batch.is_empty() {
+            ready.await;
+            continue;
+        }
+        let slices: SmallVec<[&[u8]; 24]> =
+            batch.iter().flat_map(|o| o.pieces.iter().map(|b| &b[..])).collect();
+        let result = shared.stream.write_vectored_all(&slices).await;
+        drop(slices);
+        let outcome = match &result {
+            Ok(()) => Ok(()),
+            Err(e) => Err(shared.closed_error(&format!("writing failed: {e}"))),
+        };
+        for done in batch.into_iter().filter_map(|o| o.written) {
+            done(outcome.clone());
+        }
+        if let Err(e) = result {
+            shared.close(&format!("writing failed: {e}"));
+            return;
+        }
+    }
+}
+
+async fn read_loop(shared: Rc<Shared>) {
+    let reason = match read_frames(&shared).await {
+        Ok(()) => "the broker closed it".to_string(),
+        Err(reason) => reason,
+    };
+    shared.close(&reason);
+}
+
+/// Until the end of the stream.
+async fn read_frames(shared: &Rc<Shared>) -> Result<(), String> {
+    let pool: Pool = Arc::default();
+    let mut buffer = vec![0u8; READ_BUFFER_BYTES];
+    let mut filled = 0;
+    loop {
+        let mut at = 0;
+        // Every whole frame in the buffer.
+        while let Some(length) = frame_length(&buffer[at..filled])? {
+            let have = filled - at - 4;
+            if have >= length {
+                shared.answered(Bytes::copy_from_slice(&buffer[at + 4..at + 4 + length]))?;
+                at += 4 + length;
+            } else if length + 4 > READ_BUFFER_BYTES {
+                let mut frame = PooledBuffer::take(&pool, length);
+                frame.bytes[..have].copy_from_slice(&buffer[at + 4..filled]);
+                let mut done = have;
+                while done < length {
+                    let n = read(shared, &mut frame.bytes[done..length]).await?;
+                    if n == 0 {
+                        return Err("the broker closed it inside an answer".to_string());
+                    }
+                    done += n;
+                }
+                at = filled;
+                shared.answered(Bytes::from_owner(frame).slice(..length))?;
+            } else {
+                break;
+            }
+        }
+        buffer.copy_within(at..filled, 0);
+        filled -= at;
+        let n = read(shared, &mut buffer[filled..]).await?;
+        if n == 0 {
+            return if filled == 0 {
+                Ok(())
+            } else {
+                Err("the broker closed it inside an answer".to_string())
+            };
+        }
+        filled += n;
+    }
+}
+
+async fn read(shared: &Rc<Shared>, into: &mut [u8]) -> Result<usize, String> {
+    shared.stream.read(into).await.map_err(|e| format!("reading failed: {e}"))
+}
+
+/// `None` until the four bytes are there.
+fn frame_length(bytes: &[u8]) -> Result<Option<usize>, String> {
+    let Some(prefix) = bytes.first_chunk::<4>() else { return Ok(None) };
+    let length = i32::from_be_bytes(*prefix);
+    match usize::try_from(length) {
+        Ok(n) if n <= FRAME_BYTES_MAX => Ok(Some(n)),
+        _ => Err(format!("an answer of {length} bytes can't be: is this a Kafka listener?")),
+    }
+}
+
+/// Read buffers of big answers, used again when the last slice of an answer is gone: neither the
+/// allocator nor the kernel has to make (and zero) a megabyte for each fetch. `Arc` and `Mutex` only
+/// because `Bytes` demands an owner that is Send; both are uncontended.
+type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
+
+struct PooledBuffer {
+    bytes: Vec<u8>,
+    pool: Pool,
+}
+
+impl PooledBuffer {
+    fn take(pool: &Pool, length: usize) -> PooledBuffer {
+        let mut bytes = pool.lock().ok().and_then(|mut p| p.pop()).unwrap_or_default();
+        if bytes.len() < length {
+            bytes.resize(length, 0);
+        }
+        PooledBuffer { bytes, pool: pool.clone() }
+    }
+}
+
+impl AsRef<[u8]> for PooledBuffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for PooledBuffer {
+    fn drop(&mut self) {
+        if let Ok(mut pool) = self.pool.lock()
+            && pool.len() < POOLED_BUFFERS
+        {
+            pool.push(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_names_are_kafkas() {
+        assert_eq!(error_name(6), "NOT_LEADER_OR_FOLLOWER");
+        assert_eq!(error_name(-1), "UNKNOWN_SERVER_ERROR");
+        assert_eq!(error_name(12345), "error 12345");
+    }
+
+    #[test]
+    fn tagged_fields_are_skipped_and_lies_refused() {
+        let mut empty = Bytes::from_static(&[0, 7]);
+        assert_eq!(skip_tagged_fields(&mut empty), Some(()));
+        assert_eq!(&empty[..], &[7]);
+        let mut one = Bytes::from_static(&[1, 5, 2, 9, 9, 7]);
+        assert_eq!(skip_tagged_fields(&mut one), Some(()));
+        assert_eq!(&one[..], &[7]);
+        assert_eq!(skip_tagged_fields(&mut Bytes::from_static(&[1, 5, 200])), None);
+        assert_eq!(skip_tagged_fields(&mut Bytes::from_static(&[1, 5, 9, 0])), None);
+    }
+
+    #[test]
+    fn frame_lengths_out_of_range_are_refused() {
+        assert_eq!(frame_length(&[0, 0, 0]), Ok(None));
+        assert_eq!(frame_length(&[0, 0, 1, 0]), Ok(Some(256)));
+        assert!(frame_length(&[0xff, 0xff, 0xff, 0xff]).is_err());
+        assert!(frame_length(b"HTTP").is_err());
+    }
+
+    #[test]
+    fn buffers_of_big_answers_come_back() {
+        let pool: Pool = Arc::default();
+        let bytes = Bytes::from_owner(PooledBuffer::take(&pool, 100_000)).slice(..10);
+        assert!(pool.lock().unwrap().is_empty());
+        drop(bytes);
+        assert_eq!(pool.lock().unwrap().len(), 1);
+        assert_eq!(PooledBuffer::take(&pool, 10).bytes.len(), 100_000);
+    }
+}

@@ -1,0 +1,189 @@
+//! What a run's threads share: the plan (immutable), the stop flag, who still runs, how far each
+//! partition is acknowledged, what went wrong and when, and at the end what each side saw.
+//! Touched at most once a batch; nothing here is a queue.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::*};
+
+use super::check::SequenceCheck;
+use super::stats::{Errors, Schedule};
+use super::workload::Workload;
+use crate::types::TopicId;
+
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub id: i32,
+    pub addr: SocketAddr,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Index into `Layout::nodes`.
+    pub node: usize,
+    /// End of the partition before the run.
+    pub start_offset: i64,
+}
+
+/// Where the topic's partitions are.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub topic_id: TopicId,
+    pub cluster_id: Option<String>,
+    /// This run made the topic (and may delete it).
+    pub created: bool,
+    /// Leaders of at least one partition.
+    pub nodes: Vec<Node>,
+    /// By partition index.
+    pub places: Vec<Place>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct PartitionSent {
+    /// Sequence numbers 0..sent went out.
+    pub sent: u64,
+    pub acked: u64,
+    /// first..end of batches that were refused or never answered.
+    pub not_acked: Vec<(u64, u64)>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ConsumerSeen {
+    pub checks: BTreeMap<(u32, i32), SequenceCheck>,
+    pub records: u64,
+    pub corrupted: u64,
+    /// Records of another run, another producer or without our stamp's run.
+    pub foreign: u64,
+    /// Our records in a partition they were not sent to.
+    pub misplaced: u64,
+    /// Offsets that were skipped.
+    pub offset_gaps: u64,
+    /// Partitions that were not read to their acknowledged end because the broker went away.
+    pub cut_off: Vec<i32>,
+}
+
+#[derive(Default)]
+pub struct Outcome {
+    /// (producer, by partition).
+    pub sent: Vec<(u32, Vec<PartitionSent>)>,
+    pub seen: Vec<ConsumerSeen>,
+    /// Due by the end of the run but not sent, because the broker (or this machine) was behind.
+    pub unsent_records: u64,
+}
+
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Failure {
+    pub at_s: f64,
+    pub sentence: String,
+}
+
+pub struct Control {
+    pub workload: Workload,
+    pub layout: Layout,
+    pub schedule: Schedule,
+    pub run: u32,
+    stop: AtomicBool,
+    producers_running: AtomicUsize,
+    consumers_running: AtomicUsize,
+    acked_end: Vec<AtomicI64>,
+    failures: Mutex<Vec<Failure>>,
+    errors: Mutex<Errors>,
+    outcome: Mutex<Outcome>,
+}
+
+/// Failures beyond these say nothing new.
+const FAILURES_MAX: usize = 16;
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Control {
+    pub fn new(workload: Workload, layout: Layout, schedule: Schedule, run: u32) -> Control {
+        let acked_end = layout.places.iter().map(|p| AtomicI64::new(p.start_offset)).collect();
+        Control {
+            workload,
+            layout,
+            schedule,
+            run,
+            stop: AtomicBool::new(false),
+            producers_running: AtomicUsize::new(0),
+            consumers_running: AtomicUsize::new(0),
+            acked_end,
+            failures: Mutex::default(),
+            errors: Mutex::default(),
+            outcome: Mutex::default(),
+        }
+    }
+
+    /// Before any thread starts.
+    pub fn expect(&self, producers: usize, consumers: usize) {
+        self.producers_running.store(producers, Release);
+        self.consumers_running.store(consumers, Release);
+    }
+
+    pub fn producer_ended(&self) {
+        self.producers_running.fetch_sub(1, AcqRel);
+    }
+
+    pub fn consumer_ended(&self) {
+        self.consumers_running.fetch_sub(1, AcqRel);
+    }
+
+    pub fn producers_done(&self) -> bool {
+        self.producers_running.load(Acquire) == 0
+    }
+
+    pub fn consumers_done(&self) -> bool {
+        self.consumers_running.load(Acquire) == 0
+    }
+
+    /// Producers stop making records; what is in flight is still waited for.
+    pub fn stop(&self) {
+        self.stop.store(true, Release);
+    }
+
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Acquire)
+    }
+
+    /// The run can't go on: remembers why and when, and stops it.
+    pub fn fail(&self, at_ns: u64, sentence: String) {
+        let mut failures = locked(&self.failures);
+        if failures.len() < FAILURES_MAX && failures.iter().all(|f| f.sentence != sentence) {
+            failures.push(Failure { at_s: self.schedule.seconds(at_ns), sentence });
+        }
+        self.stop();
+    }
+
+    pub fn failures(&self) -> Vec<Failure> {
+        locked(&self.failures).clone()
+    }
+
+    pub fn error(&self, at_ns: u64, kind: String) {
+        locked(&self.errors).add(kind, self.schedule.seconds(at_ns));
+    }
+
+    pub fn errors(&self) -> Errors {
+        locked(&self.errors).clone()
+    }
+
+    pub fn error_count(&self) -> u64 {
+        locked(&self.errors).0.values().map(|e| e.count).sum()
+    }
+
+    pub fn acked(&self, partition: i32, end_offset: i64) {
+        if let Some(end) = self.acked_end.get(partition as usize) {
+            end.fetch_max(end_offset, AcqRel);
+        }
+    }
+
+    pub fn acked_end(&self, partition: i32) -> i64 {
+        self.acked_end.get(partition as usize).map_or(0, |end| end.load(Acquire))
+    }
+
+    pub fn outcome<T>(&self, f: impl FnOnce(&mut Outcome) -> T) -> T {
+        f(&mut locked(&self.outcome))
+    }
+}

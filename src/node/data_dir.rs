@@ -1,0 +1,195 @@
+//! The data directory: lock, identity, checkpoints, the mark of a clean stop, strays.
+//! Checks come before changes: a directory of another cluster or broker is left as it was.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::config::BrokerConfig;
+use crate::controller::Image;
+use crate::error::StartError;
+use crate::log::checkpoint::{self, MetaProperties};
+use crate::runtime::{self, disk};
+use crate::shard::StartHints;
+use crate::types::{Offset, TopicPartition};
+
+pub(super) struct DataDir {
+    path: PathBuf,
+    cluster_id: String,
+    /// Released when the node ends.
+    _lock: disk::DirLock,
+}
+
+impl DataDir {
+    pub(super) async fn open(config: &BrokerConfig) -> Result<(DataDir, StartHints), StartError> {
+        let path = config.log_dir.clone();
+        let refuse = |what: &str, e: &dyn std::fmt::Display| {
+            StartError::environment(format!("log.dirs={}: {what}: {e}", path.display()))
+        };
+        let existed = disk::list_dir(&path).await;
+        match &existed {
+            Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                disk::create_dir_all(&path).await.map_err(|e| {
+                    refuse("can't be created; make it, or set log.dirs to a directory you own", &e)
+                })?;
+            }
+            Err(e) => return Err(refuse("can't be read; check its permissions", e)),
+        }
+        let lock = disk::lock_dir(&path).await.map_err(|e| match e.kind() {
+            ErrorKind::WouldBlock => refuse(
+                "another broker has it locked; stop that one, or set log.dirs to another directory",
+                &e,
+            ),
+            _ => refuse("can't be written; check its owner and permissions", &e),
+        })?;
+        let meta = checkpoint::read_meta_properties(&path)
+            .await
+            .map_err(|e| refuse("its meta.properties can't be read", &e))?;
+        let meta = identity(config, &path, meta)?;
+        let cluster_id = meta.cluster_id.clone();
+        checkpoint::write_meta_properties(&path, &meta)
+            .await
+            .map_err(|e| refuse("can't be written", &e))?;
+        let hints =
+            read_hints(&path).await.map_err(|e| refuse("its checkpoints are damaged", &e))?;
+        Ok((DataDir { path, cluster_id, _lock: lock }, hints))
+    }
+
+    pub(super) fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// Removes what an interrupted deletion left, and returns the partition directories that exist.
+    pub(super) async fn remove_strays(&self, image: &Image) -> Result<HashSet<String>, StartError> {
+        let listed = disk::list_dir(&self.path)
+            .await
+            .map_err(|e| StartError::environment(format!("{}: {e}", self.path.display())))?;
+        let mut existing = HashSet::new();
+        for entry in listed.into_iter().filter(|e| e.is_dir) {
+            let dir = self.path.join(&entry.name);
+            if entry.name.ends_with("-delete") {
+                if let Err(e) = disk::remove_dir_all(&dir).await {
+                    tracing::warn!(dir = %dir.display(), error = %e, "can't be removed");
+                }
+                continue;
+            }
+            let known = entry.name.rsplit_once('-').and_then(|(topic, index)| {
+                let index: usize = index.parse().ok()?;
+                Some(index < image.topic(topic)?.partitions.len())
+            });
+            match known {
+                Some(true) => {
+                    existing.insert(entry.name);
+                }
+                // Deleted in the metadata, and the broker died before the directory went.
+                _ if entry.name.rsplit_once('-').is_some_and(|(_, i)| i.parse::<u32>().is_ok())
+                    && entry.name != "__cluster_metadata-0" =>
+                {
+                    let stray = self.path.join(format!("{}-stray", entry.name));
+                    tracing::warn!(dir = %dir.display(), to = %stray.display(),
+                        "no such partition in the metadata: set aside");
+                    if let Err(e) = disk::rename(&dir, &stray).await {
+                        tracing::warn!(dir = %dir.display(), error = %e, "can't be set aside");
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(existing)
+    }
+
+    pub(super) async fn write_checkpoints(
+        &self,
+        checkpoints: &[(TopicPartition, Offset, Offset)],
+    ) -> Result<(), String> {
+        let points: BTreeMap<_, _> = checkpoints.iter().map(|(t, r, _)| (t.clone(), *r)).collect();
+        let starts: BTreeMap<_, _> =
+            checkpoints.iter().filter(|c| c.2 > 0).map(|(t, _, s)| (t.clone(), *s)).collect();
+        let path = |name| self.path.join(name);
+        checkpoint::write_offset_checkpoint(&path(checkpoint::RECOVERY_POINT_FILE), &points)
+            .await
+            .map_err(|e| e.to_string())?;
+        checkpoint::write_offset_checkpoint(&path(checkpoint::LOG_START_OFFSET_FILE), &starts)
+            .await
+            .map_err(|e| e.to_string())
+    }
+
+    /// The last act of a stop: checkpoints, and the mark that the files can be trusted.
+    pub(super) async fn finish(
+        self,
+        checkpoints: &[(TopicPartition, Offset, Offset)],
+        clean: bool,
+    ) {
+        let written = self.write_checkpoints(checkpoints).await;
+        if let Err(why) = &written {
+            tracing::error!(why, "the offset checkpoints can't be written");
+        }
+        if clean
+            && written.is_ok()
+            && let Err(e) = checkpoint::write_clean_shutdown(&self.path, -1).await
+        {
+            tracing::error!(error = %e, "the clean stop can't be marked: the next start recovers");
+        }
+    }
+}
+
+/// Who this directory belongs to; a new one gets a new cluster id unless the configuration has one.
+fn identity(
+    config: &BrokerConfig,
+    path: &Path,
+    meta: Option<MetaProperties>,
+) -> Result<MetaProperties, StartError> {
+    let Some(meta) = meta else {
+        return Ok(MetaProperties {
+            cluster_id: config.cluster_id.clone().unwrap_or_else(random_id),
+            node_id: config.broker_id,
+            directory_id: Some(random_id()),
+        });
+    };
+    if let Some(wanted) = &config.cluster_id
+        && *wanted != meta.cluster_id
+    {
+        return Err(StartError::environment(format!(
+            "log.dirs={} belongs to cluster {}, but cluster.id={wanted}: point log.dirs at another \
+             directory or correct cluster.id",
+            path.display(),
+            meta.cluster_id
+        )));
+    }
+    if meta.node_id != config.broker_id {
+        return Err(StartError::environment(format!(
+            "log.dirs={} belongs to broker {}, but broker.id={}: point log.dirs at another directory \
+             or correct broker.id",
+            path.display(),
+            meta.node_id,
+            config.broker_id
+        )));
+    }
+    Ok(meta)
+}
+
+async fn read_hints(path: &Path) -> crate::log::Result<StartHints> {
+    let points =
+        checkpoint::read_offset_checkpoint(&path.join(checkpoint::RECOVERY_POINT_FILE)).await?;
+    let starts =
+        checkpoint::read_offset_checkpoint(&path.join(checkpoint::LOG_START_OFFSET_FILE)).await?;
+    Ok(StartHints {
+        clean: checkpoint::take_clean_shutdown(path).await?,
+        recovery_points: points.into_iter().collect(),
+        log_start_offsets: starts.into_iter().collect(),
+    })
+}
+
+/// 16 random bytes in URL-safe base64 without padding: the form of Kafka's cluster ids.
+fn random_id() -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bits = (u128::from(runtime::random_u64()) << 64) | u128::from(runtime::random_u64());
+    let mut id = String::with_capacity(22);
+    for _ in 0..22 {
+        id.push(ALPHABET[(bits & 63) as usize] as char);
+        bits >>= 6;
+    }
+    // A leading dash would read as an option in Kafka's tools.
+    if id.starts_with('-') { id.replacen('-', "A", 1) } else { id }
+}

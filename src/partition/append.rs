@@ -1,0 +1,298 @@
+//! Append: what a batch must satisfy, its offsets, its copy into the log, and what its
+//! acknowledgement waits for. Synchronous once the log is open: appends keep the order in which they came.
+
+use bytes::Bytes;
+
+use super::producers::Verdict;
+use super::{FlushPolicy, LogSlot, Partition, PartitionError};
+use crate::limits;
+use crate::log::{Log, Patch};
+use crate::runtime::mailbox::{OneshotReceiver, OneshotSender, oneshot};
+use crate::types::{Offset, TimestampType};
+use crate::wire::record_batch::{self, BatchError, BatchHeader};
+use crate::wire::records;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    pub base_offset: Offset,
+    /// Offset after the last record: what the acknowledgement waits for.
+    pub end_offset: Offset,
+    /// -1 with CreateTime.
+    pub log_append_time_ms: i64,
+    pub log_start_offset: Offset,
+    pub record_count: i32,
+}
+
+/// An append that is in the log, or one that waits for the log to open.
+pub enum Ticket {
+    Done(Result<Appended, PartitionError>),
+    Opening(OneshotReceiver<Result<Appended, PartitionError>>),
+}
+
+impl Ticket {
+    pub async fn appended(self) -> Result<Appended, PartitionError> {
+        match self {
+            Ticket::Done(result) => result,
+            Ticket::Opening(receiver) => receiver.await.unwrap_or(Err(PartitionError::Unknown)),
+        }
+    }
+}
+
+pub(super) struct PendingAppend {
+    records: Bytes,
+    acks: i16,
+    now_ms: i64,
+    reply: OneshotSender<Result<Appended, PartitionError>>,
+}
+
+impl Partition {
+    /// Appends now, or queues behind the opening of the log (the caller sees to it that somebody
+    /// calls `open`).
+    pub fn begin_append(&self, records: &Bytes, acks: i16, now_ms: i64) -> Ticket {
+        {
+            let mut state = self.state.borrow_mut();
+            if matches!(state.slot, LogSlot::Unopened | LogSlot::Opening) {
+                if state.waiting_for_open.len() >= limits::APPENDS_WAITING_FOR_OPEN {
+                    return Ticket::Done(Err(PartitionError::Storage(
+                        "too many appends wait for the log to open".into(),
+                    )));
+                }
+                let (reply, receiver) = oneshot();
+                let records = records.clone();
+                state.waiting_for_open.push_back(PendingAppend { records, acks, now_ms, reply });
+                return Ticket::Opening(receiver);
+            }
+        }
+        Ticket::Done(self.append(records, acks, now_ms))
+    }
+
+    pub(super) fn drain_waiting_for_open(&self) {
+        loop {
+            let Some(p) = self.state.borrow_mut().waiting_for_open.pop_front() else { return };
+            let result = self.append(&p.records, p.acks, p.now_ms);
+            let _ = p.reply.send(result);
+        }
+    }
+
+    fn append(&self, records: &[u8], acks: i16, now_ms: i64) -> Result<Appended, PartitionError> {
+        let log = self.log()?;
+        let batch = self.check_batch(records, acks, now_ms)?;
+        let mut state = self.state.borrow_mut();
+        let log_start_offset = log.log_start_offset();
+        if batch.has_producer_id()
+            && let Verdict::Duplicate(b) = state.producers.check(&batch)?
+        {
+            return Ok(Appended {
+                base_offset: b.first_offset(),
+                end_offset: b.last_offset + 1,
+                log_append_time_ms: log_append_time(
+                    &state.config.topic.timestamp_type,
+                    b.timestamp_ms,
+                ),
+                log_start_offset,
+                record_count: 0,
+            });
+        }
+        let base_offset = log.log_end_offset();
+        let append_time = match state.config.topic.timestamp_type {
+            TimestampType::LogAppendTime => Some(now_ms),
+            TimestampType::CreateTime => None,
+        };
+        let patch = Patch {
+            base_offset,
+            leader_epoch: state.leader_epoch,
+            log_append_time_ms: append_time,
+        };
+        let rolled =
+            log.append(records, patch).map_err(|e| PartitionError::Storage(e.to_string()))?;
+        if let Some(base) = rolled
+            && !state.producers.is_empty()
+        {
+            log.put_producer_snapshot(base, state.producers.to_snapshot());
+        }
+        let final_batch = BatchHeader {
+            base_offset,
+            max_timestamp: append_time.unwrap_or(batch.max_timestamp),
+            ..batch
+        };
+        state.producers.appended(&final_batch);
+        let end_offset = final_batch.last_offset() + 1;
+        if state.unflushed == 0 {
+            state.unflushed_since_ms = now_ms;
+        }
+        state.unflushed += batch.record_count as i64;
+        let sync = match state.config.flush {
+            FlushPolicy::Durable => acks == -1,
+            FlushPolicy::Kafka { messages, .. } => state.unflushed >= messages,
+        };
+        if sync {
+            state.sync_from.get_or_insert(base_offset);
+            state.sync_to = end_offset;
+        }
+        Ok(Appended {
+            base_offset,
+            end_offset,
+            log_append_time_ms: append_time.unwrap_or(-1),
+            log_start_offset,
+            record_count: batch.record_count,
+        })
+    }
+
+    /// Everything that can be refused without the producers' state.
+    fn check_batch(
+        &self,
+        data: &[u8],
+        acks: i16,
+        now_ms: i64,
+    ) -> Result<BatchHeader, PartitionError> {
+        let config = self.state.borrow().config.clone();
+        let topic = &config.topic;
+        if acks == -1 && topic.min_insync_replicas > 1 {
+            return Err(PartitionError::NotEnoughReplicas(format!(
+                "The size of the current ISR 1 is insufficient to satisfy the min.isr requirement \
+                 of {} for partition {}",
+                topic.min_insync_replicas, self.topic_partition
+            )));
+        }
+        let header = BatchHeader::parse(data).map_err(refused)?;
+        // Size before everything else: what is too large is not worth a CRC.
+        if header.size_bytes() > topic.max_message_bytes {
+            return Err(PartitionError::MessageTooLarge(format!(
+                "The record batch size in the append to {} is {} bytes which exceeds the maximum \
+                 configured value of {}.",
+                self.topic_partition,
+                header.size_bytes(),
+                topic.max_message_bytes
+            )));
+        }
+        if header.size_bytes() as u64 > topic.segment_bytes {
+            return Err(PartitionError::RecordListTooLarge(format!(
+                "a batch of {} bytes does not fit a segment of {} bytes",
+                header.size_bytes(),
+                topic.segment_bytes
+            )));
+        }
+        // Since v3 a produce request holds exactly one batch a partition.
+        if header.size_bytes() < data.len() {
+            return Err(PartitionError::InvalidRecord(
+                "Produce requests are only allowed to contain exactly one record batch per \
+                 partition"
+                    .into(),
+            ));
+        }
+        let header = record_batch::validate(data, true).map_err(refused)?;
+        if header.is_control() {
+            return Err(PartitionError::InvalidRecord(
+                "Clients are not allowed to write control records.".into(),
+            ));
+        }
+        if header.is_transactional() {
+            return Err(PartitionError::InvalidTxnState(
+                "transactions are not supported by this broker yet".into(),
+            ));
+        }
+        if topic.timestamp_type == TimestampType::CreateTime {
+            let (oldest, newest) = (header.base_timestamp, header.max_timestamp);
+            if newest >= 0 && newest.saturating_sub(now_ms) > topic.timestamp_after_max_ms {
+                return Err(PartitionError::InvalidTimestamp(format!(
+                    "Timestamp {newest} of message is too far in the future: the broker's time is \
+                     {now_ms} and message.timestamp.after.max.ms is {}",
+                    topic.timestamp_after_max_ms
+                )));
+            }
+            if oldest >= 0 && now_ms.saturating_sub(oldest) > topic.timestamp_before_max_ms {
+                return Err(PartitionError::InvalidTimestamp(format!(
+                    "Timestamp {oldest} of message is too old: the broker's time is {now_ms} and \
+                     message.timestamp.before.max.ms is {}",
+                    topic.timestamp_before_max_ms
+                )));
+            }
+        }
+        if topic.cleanup_compact {
+            let mut keyless = false;
+            records::for_each_record(data, &mut |r| {
+                keyless |= r.key.is_none();
+                !keyless
+            })
+            .map_err(refused)?;
+            if keyless {
+                return Err(PartitionError::InvalidRecord(format!(
+                    "Compacted topic cannot accept message without key in topic partition {}.",
+                    self.topic_partition
+                )));
+            }
+        }
+        Ok(header)
+    }
+
+    /// Waits for what `acks` promises: the device's queue (1), or the high watermark (all).
+    pub async fn committed(&self, end_offset: Offset, acks: i16) -> Result<(), PartitionError> {
+        loop {
+            let changed = self.changed.notified();
+            let log = self.log()?;
+            let reached = if acks == -1 { self.high_watermark() } else { log.written_offset() };
+            if reached >= end_offset {
+                return Ok(());
+            }
+            changed.await;
+        }
+    }
+
+    pub fn needs_flush(&self) -> bool {
+        let Ok(log) = self.log() else { return false };
+        log.pending_bytes() > 0 || log.durable_offset() < self.state.borrow().sync_to
+    }
+
+    /// One write of all that is pending, and one fdatasync if somebody was promised it: the group
+    /// commit. Whatever arrives meanwhile goes with the next round.
+    pub async fn flush(&self) {
+        let Ok(log) = self.log() else { return };
+        if let Err(e) = self.flush_log(&log).await {
+            if self.is_deleted() {
+                return;
+            }
+            tracing::error!(partition = %self.topic_partition, error = %e,
+                "write failed: the partition takes no more records until the broker restarts; \
+                 check the disk and the kernel log");
+            self.state.borrow_mut().slot = LogSlot::Failed(e.to_string());
+            self.changed.notify_waiters();
+            self.wake_watchers();
+        }
+    }
+
+    async fn flush_log(&self, log: &Log) -> Result<(), crate::log::LogError> {
+        if log.pending_bytes() > 0 {
+            log.write_pending().await?;
+            self.advance(log);
+        }
+        let (sync, unflushed) = {
+            let state = self.state.borrow();
+            (state.sync_to.min(log.written_offset()) > log.durable_offset(), state.unflushed)
+        };
+        if sync {
+            log.sync().await?;
+            self.state.borrow_mut().unflushed -= unflushed;
+            self.advance(log);
+        }
+        Ok(())
+    }
+}
+
+fn log_append_time(kind: &TimestampType, timestamp_ms: i64) -> i64 {
+    match kind {
+        TimestampType::LogAppendTime => timestamp_ms,
+        TimestampType::CreateTime => -1,
+    }
+}
+
+fn refused(e: BatchError) -> PartitionError {
+    let text = e.to_string();
+    match e {
+        BatchError::Truncated { .. } | BatchError::BadLength(_) | BatchError::BadCrc { .. } => {
+            PartitionError::CorruptMessage(text)
+        }
+        BatchError::BadMagic(_) => PartitionError::UnsupportedForMessageFormat(text),
+        BatchError::Invalid(_) => PartitionError::InvalidRecord(text),
+        BatchError::TooLarge { .. } => PartitionError::MessageTooLarge(text),
+    }
+}

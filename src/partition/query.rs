@@ -1,0 +1,37 @@
+//! What ListOffsets and DescribeProducers ask of a partition, and its answers. Plain, Send values.
+
+use crate::types::Offset;
+
+/// What ListOffsets asks of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetQuery {
+    Earliest,
+    /// High watermark, or last stable offset with read_committed.
+    Latest {
+        read_committed: bool,
+    },
+    Timestamp {
+        timestamp_ms: i64,
+        read_committed: bool,
+    },
+    MaxTimestamp,
+}
+
+/// offset -1 and timestamp -1 when nothing matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetAnswer {
+    pub offset: Offset,
+    pub timestamp_ms: i64,
+    pub leader_epoch: i32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProducerInfo {
+    pub producer_id: i64,
+    pub epoch: i16,
+    pub last_sequence: i32,
+    pub last_timestamp_ms: i64,
+    pub coordinator_epoch: i32,
+    /// -1 when no transaction is open.
+    pub current_txn_start_offset: Offset,
+}

@@ -1,0 +1,199 @@
+//! One connection: a reader task that takes frames in order and a writer task for produce
+//! acknowledgements. Produce appends at once and its acknowledgement waits in the queue, so
+//! pipelined requests share a write and an fdatasync; every other request waits until the queue is
+//! empty and is answered by the reader itself. Replies leave in request order.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::frames::{FrameReadError, FrameReader};
+use crate::api::{self, PendingProduce, Reply, Started};
+use crate::limits::{CONNECTION_PENDING_ACKS, CONNECTION_TURN_REQUESTS, GATHER_SLICES};
+use crate::runtime::{self, Instant, Notify, Stream};
+use crate::shard::{Chunk, Router};
+use crate::wire::fetch::Piece;
+
+pub(super) struct Connection {
+    stream: Stream,
+    peer: SocketAddr,
+    listener: usize,
+    router: Router,
+    acks: RefCell<VecDeque<PendingProduce>>,
+    /// The writer task holds one that is not in `acks` any more.
+    writing: Cell<bool>,
+    writer_started: Cell<bool>,
+    more_acks: Notify,
+    fewer_acks: Notify,
+    pub(super) last_active: Cell<Instant>,
+    closed: Cell<bool>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        stream: Stream,
+        peer: SocketAddr,
+        listener: usize,
+        router: Router,
+    ) -> Rc<Connection> {
+        Rc::new(Connection {
+            stream,
+            peer,
+            listener,
+            router,
+            acks: RefCell::default(),
+            writing: Cell::new(false),
+            writer_started: Cell::new(false),
+            more_acks: Notify::new(),
+            fewer_acks: Notify::new(),
+            last_active: Cell::new(runtime::now()),
+            closed: Cell::new(false),
+        })
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.set(true);
+        self.stream.shutdown();
+        self.more_acks.notify_waiters();
+        self.fewer_acks.notify_waiters();
+    }
+
+    /// Reads and serves until the peer goes, errs, or `close`.
+    pub(super) async fn serve(self: Rc<Self>) {
+        let frame_max = self.router.config().request_max_bytes;
+        let mut frames = FrameReader::new(self.stream.clone(), frame_max);
+        let mut turn = 0;
+        loop {
+            let frame = match frames.next().await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(FrameReadError::Io(e)) => {
+                    tracing::debug!(peer = %self.peer, error = %e, "connection lost");
+                    break;
+                }
+                Err(e) => {
+                    self.reject(&e.to_string());
+                    break;
+                }
+            };
+            if self.closed.get() {
+                break;
+            }
+            self.last_active.set(runtime::now());
+            self.router.counters().bytes_in.add(frame.len() as u64 + 4);
+            self.router.counters().requests.add(1);
+            if !self.take(frame).await {
+                break;
+            }
+            turn += 1;
+            if turn >= CONNECTION_TURN_REQUESTS {
+                turn = 0;
+                runtime::yield_now().await;
+            }
+        }
+        // What was appended is acknowledged, if the peer still reads.
+        self.drained().await;
+        self.close();
+    }
+
+    /// False: the connection must close.
+    async fn take(self: &Rc<Self>, frame: Bytes) -> bool {
+        match api::start(&self.router, self.listener, self.peer, frame) {
+            Ok(Started::Produce(pending)) => {
+                if pending.acks == 0 && !pending.has_refusal() {
+                    return true;
+                }
+                self.acks.borrow_mut().push_back(pending);
+                if !self.writer_started.replace(true) {
+                    runtime::spawn(self.clone().write_acks());
+                } else {
+                    self.more_acks.notify_waiters();
+                }
+                while self.acks.borrow().len() >= CONNECTION_PENDING_ACKS && !self.closed.get() {
+                    self.fewer_acks.notified().await;
+                }
+                true
+            }
+            Ok(Started::Other(request)) => {
+                self.drained().await;
+                if self.closed.get() {
+                    return false;
+                }
+                match api::handle(&self.router, request).await {
+                    Ok(reply) => self.write(reply).await,
+                    Err(why) => {
+                        self.reject(&why);
+                        false
+                    }
+                }
+            }
+            Err(why) => {
+                self.drained().await;
+                self.reject(&why);
+                false
+            }
+        }
+    }
+
+    fn reject(&self, why: &str) {
+        self.router.counters().frames_rejected.add(1);
+        tracing::warn!(peer = %self.peer, why, "connection closed: the client sent what can't be served");
+    }
+
+    /// Waits until every acknowledgement has been written.
+    async fn drained(&self) {
+        while (self.writing.get() || !self.acks.borrow().is_empty()) && !self.closed.get() {
+            self.fewer_acks.notified().await;
+        }
+    }
+
+    async fn write_acks(self: Rc<Self>) {
+        while !self.closed.get() {
+            let more = self.more_acks.notified();
+            let Some(pending) = self.acks.borrow_mut().pop_front() else {
+                more.await;
+                continue;
+            };
+            self.writing.set(true);
+            let reply = pending.finish(&self.router).await;
+            let ok = match reply {
+                Some(reply) => self.write(reply).await,
+                // acks=0 and refused: Kafka closes the connection, the only sign a client can get.
+                None => false,
+            };
+            self.writing.set(false);
+            if !ok {
+                self.close();
+            }
+            self.fewer_acks.notify_waiters();
+        }
+    }
+
+    async fn write(&self, reply: Reply) -> bool {
+        let written = match &reply {
+            Reply::Frame(bytes) => {
+                self.router.counters().bytes_out.add(bytes.len() as u64);
+                self.stream.write_all(bytes).await
+            }
+            Reply::Pieces(pieces) => self.write_pieces(pieces).await,
+        };
+        if let Err(e) = &written {
+            tracing::debug!(peer = %self.peer, error = %e, "connection lost while answering");
+        }
+        written.is_ok()
+    }
+
+    async fn write_pieces(&self, pieces: &[Piece<Chunk>]) -> std::io::Result<()> {
+        for some in pieces.chunks(GATHER_SLICES) {
+            let slices: Vec<&[u8]> =
+                some.iter().map(Piece::as_slice).filter(|s| !s.is_empty()).collect();
+            let total: usize = slices.iter().map(|s| s.len()).sum();
+            self.router.counters().bytes_out.add(total as u64);
+            self.stream.write_vectored_all(&slices).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! Length-prefixed frames out of a socket. A small buffer while idle, as large as the frame when one
+//! comes; a frame is cut out of the buffer without a copy.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::limits::{FRAME_BYTES_MIN, READ_BUFFER_BYTES_MAX, READ_BUFFER_BYTES_MIN};
+use crate::runtime::Stream;
+
+pub(super) struct FrameReader {
+    stream: Stream,
+    buffer: BytesMut,
+    /// Room asked for at the next read: grows while reads fill it, shrinks when they do not.
+    read_bytes: usize,
+    frame_bytes_max: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FrameReadError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(
+        "frame length {length} is not in [{FRAME_BYTES_MIN}, {max}]; if it is a real request, raise \
+         socket.request.max.bytes"
+    )]
+    BadLength { length: i32, max: usize },
+    #[error("the connection ended inside a frame ({have} of {need} bytes)")]
+    CutShort { have: usize, need: usize },
+}
+
+impl FrameReader {
+    pub(super) fn new(stream: Stream, frame_bytes_max: usize) -> FrameReader {
+        FrameReader {
+            stream,
+            buffer: BytesMut::new(),
+            read_bytes: READ_BUFFER_BYTES_MIN,
+            frame_bytes_max,
+        }
+    }
+
+    /// The next whole frame that is already here.
+    pub(super) fn buffered(&mut self) -> Result<Option<Bytes>, FrameReadError> {
+        let Some(prefix) = self.buffer.first_chunk::<4>() else { return Ok(None) };
+        let length = i32::from_be_bytes(*prefix);
+        let max = self.frame_bytes_max;
+        let body = match usize::try_from(length) {
+            Ok(n) if (FRAME_BYTES_MIN..=max).contains(&n) => n,
+            _ => return Err(FrameReadError::BadLength { length, max }),
+        };
+        if self.buffer.len() < 4 + body {
+            return Ok(None);
+        }
+        let mut frame = self.buffer.split_to(4 + body);
+        let _ = frame.split_to(4);
+        Ok(Some(frame.freeze()))
+    }
+
+    /// Bytes that the buffer must hold for the frame that has begun.
+    fn missing(&self) -> usize {
+        match self.buffer.first_chunk::<4>() {
+            Some(prefix) => {
+                (4 + i32::from_be_bytes(*prefix).max(0) as usize).saturating_sub(self.buffer.len())
+            }
+            None => 0,
+        }
+    }
+
+    /// `None` at a clean end of the stream.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, FrameReadError> {
+        loop {
+            if let Some(frame) = self.buffered()? {
+                return Ok(Some(frame));
+            }
+            if self.buffer.is_empty() && self.read_bytes == READ_BUFFER_BYTES_MIN {
+                // An idle connection holds no more than this.
+                self.buffer = BytesMut::new();
+            }
+            let room = self.missing().min(READ_BUFFER_BYTES_MAX).max(self.read_bytes);
+            let filled = self.buffer.len();
+            // Room for the whole frame at once, so that it is not moved as it grows.
+            self.buffer.reserve(self.missing().max(room));
+            self.buffer.resize(filled + room, 0);
+            let read = self.stream.read(&mut self.buffer[filled..]).await;
+            let n = *read.as_ref().unwrap_or(&0);
+            self.buffer.truncate(filled + n);
+            read?;
+            if n == 0 {
+                if self.buffer.is_empty() {
+                    return Ok(None);
+                }
+                let (have, need) = (self.buffer.len(), self.buffer.len() + self.missing().max(1));
+                return Err(FrameReadError::CutShort { have, need });
+            }
+            if n == room {
+                self.read_bytes = (self.read_bytes * 2).min(READ_BUFFER_BYTES_MAX);
+            } else if n < self.read_bytes / 4 {
+                self.read_bytes = (self.read_bytes / 2).max(READ_BUFFER_BYTES_MIN);
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What a shard does on its own: opens what is on disk after a start, keeps the tail caches inside
+//! their budget, applies retention, expires producers, and stops cleanly.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use super::{Job, Shard};
+use crate::limits;
+use crate::runtime::{self, sleep, wall_clock_ms, yield_if_needed};
+use crate::types::{Offset, TopicPartition};
+
+/// Tail caches and Kafka's flush.ms are looked at this often.
+const TICK: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(shard: Rc<Shard>) {
+    let interval = Duration::from_millis(shard.config.retention_check_interval_ms.max(1));
+    let mut next_retention = runtime::now() + interval;
+    loop {
+        sleep(TICK).await;
+        if shard.stopping.get() {
+            return;
+        }
+        shard.bound_tail_memory();
+        let retention_due = runtime::now() >= next_retention;
+        if retention_due {
+            next_retention = runtime::now() + interval;
+        }
+        for p in shard.all_partitions() {
+            if !p.is_open() || !(retention_due || p.has_timed_flush()) {
+                continue;
+            }
+            if p.housekeeping(wall_clock_ms(), shard.config.producer_id_expiration_ms).await {
+                shard.flush_queue.mark(&p);
+            }
+            yield_if_needed().await;
+        }
+    }
+}
+
+impl Shard {
+    /// Half of `shard.memory.bytes` is for tail caches; above it each partition keeps its share.
+    fn bound_tail_memory(&self) {
+        let budget = self.config.shard_memory_bytes / 2;
+        let open: Vec<_> = self.all_partitions().into_iter().filter(|p| p.is_open()).collect();
+        let used: usize = open.iter().map(|p| p.tail_memory_bytes()).sum();
+        if used > budget && !open.is_empty() {
+            let share = budget / open.len();
+            for p in open {
+                p.shrink_tail(share);
+            }
+        }
+    }
+
+    /// Opens, a few at a time, every partition that has a directory, so that recovery after a kill
+    /// is over before a client asks. `existing` are directory names.
+    pub async fn open_existing(self: &Rc<Self>, existing: &std::collections::HashSet<String>) {
+        let mut opening = FuturesUnordered::new();
+        for p in self.all_partitions() {
+            if self.stopping.get() {
+                break;
+            }
+            if !existing.contains(&p.topic_partition.to_string()) {
+                continue;
+            }
+            if opening.len() >= limits::CONCURRENT_LOG_OPENS {
+                opening.next().await;
+            }
+            let shard = self.clone();
+            opening.push(async move {
+                let _ = p.open().await;
+                shard.flush_queue.mark(&p);
+            });
+        }
+        while opening.next().await.is_some() {}
+    }
+
+    /// (partition, recovery point, log start offset) of every partition here.
+    pub fn checkpoints(&self) -> Vec<(TopicPartition, Offset, Offset)> {
+        self.all_partitions()
+            .iter()
+            .map(|p| {
+                let (recovery, start) = p.checkpoint();
+                (p.topic_partition.clone(), recovery, start)
+            })
+            .collect()
+    }
+
+    /// As `checkpoints`, of every shard of the broker.
+    pub async fn all_checkpoints(self: &Rc<Self>) -> Vec<(TopicPartition, Offset, Offset)> {
+        let mut all = Vec::new();
+        for id in 0..self.shard_count() {
+            let asked = self.ask(id, |shard: &Rc<Shard>| {
+                let mine = shard.checkpoints();
+                async move { mine }
+            });
+            if let Ok(mut some) = asked.await {
+                all.append(&mut some);
+            }
+        }
+        all.sort();
+        all
+    }
+
+    /// Clean stop: no more work is taken, everything open is synced and closed. True when a start
+    /// may trust every file.
+    pub async fn stop(self: &Rc<Self>) -> bool {
+        self.stopping.set(true);
+        let mut clean = true;
+        let mut closing = FuturesUnordered::new();
+        for p in self.all_partitions() {
+            if closing.len() >= limits::CONCURRENT_LOG_CLOSES {
+                clean &= closing.next().await.unwrap_or(true);
+            }
+            closing.push(async move {
+                match p.close().await {
+                    Ok(_) => true,
+                    Err(e) => {
+                        tracing::error!(partition = %p.topic_partition, error = %e,
+                            "not closed cleanly: it will be recovered at the next start");
+                        false
+                    }
+                }
+            });
+        }
+        while let Some(ok) = closing.next().await {
+            clean &= ok;
+        }
+        clean
+    }
+
+    /// A job that does nothing but wake the pump (tests, shutdown).
+    pub fn nudge() -> Job {
+        Box::new(|_| Box::pin(async {}))
+    }
+}

@@ -1,0 +1,12 @@
+//! librdkafka, through the `rdkafka` crate, against the built binary: topics, produce in every
+//! combination that clients use, reads byte for byte, and restarts after kill -9. Consumers use
+//! assign() with explicit offsets and need no group. Bad input is in `tests/bad_input`.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod admin;
+mod durability;
+mod fetch;
+mod produce;
+mod session;
