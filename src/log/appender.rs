@@ -160,7 +160,9 @@ impl Log {
         Ok(rolled)
     }
 
-    /// Writes all that is pending when called; returns the new written offset. One at a time.
+    /// Writes all that is pending when called; returns the new written offset. One at a time (others
+    /// wait for their turn). Dropped half-way, it leaves the log failed: nobody knows what was
+    /// written. Poll it from one task only (glommio counts wakers in 16 bits).
     pub async fn write_pending(&self) -> Result<Offset> {
         let _turn = self.inner.turn.take().await;
         self.write_all().await
