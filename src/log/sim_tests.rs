@@ -173,10 +173,10 @@ fn survive(seed: u64) -> usize {
 
 #[test]
 fn kills_and_power_cuts_take_nothing_promised() {
-    let seeds = match std::env::var("SPINDLE_LOG_SEED") {
-        Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..60).collect(),
-    };
+    // SPINDLE_LOG_SEEDS=17..18 replays one; 0..1000 is a longer run.
+    let range = std::env::var("SPINDLE_LOG_SEEDS").unwrap_or("0..24".into());
+    let (from, to) = range.split_once("..").unwrap();
+    let seeds = from.parse().unwrap()..to.parse::<u64>().unwrap();
     let mut checked = 0;
     for seed in seeds {
         checked += survive(seed);
