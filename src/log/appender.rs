@@ -79,9 +79,9 @@ impl State {
         let after = size + header.size_bytes() as u64;
         let first = active.first_timestamp.get();
         let waited = if first == UNKNOWN || first < 0 {
-            wall_clock_ms() - active.created_ms
+            wall_clock_ms().saturating_sub(active.created_ms)
         } else {
-            header.max_timestamp - first
+            header.max_timestamp.saturating_sub(first)
         };
         after > self.config.segment_bytes
             || after > i32::MAX as u64
