@@ -339,7 +339,7 @@ async fn wait_for_image(shard: &Rc<Shard>) {
 async fn stop_shard(shard: &Rc<Shard>, acceptor: &Rc<Acceptor>) -> Stopped {
     acceptor.close_all();
     let clean = shard.stop().await;
-    Stopped { clean, checkpoints: shard.checkpoints() }
+    Stopped { clean, checkpoints: shard.checkpoints().await }
 }
 
 /// Writes the offset checkpoints now and then, until told to stop.
