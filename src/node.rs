@@ -121,6 +121,8 @@ impl Node {
             });
         }
         starts.reverse();
+        // Shard 0 first: it knows why, when the others only know that it ended.
+        readies.reverse();
         let node = Node { plan, counters, cpu: Vec::new(), stops, ended, threads: Vec::new() };
         (starts, readies, node)
     }

@@ -2,7 +2,7 @@
 //! answers from it and the dispatch refuses what is outside of it, so the two can't differ.
 //! Ranges are Apache Kafka 4.3.1's. What is not served is not here.
 //!
-//! Declared gaps: no groups (8-16, 42, 47, 68, 69), no transactions (24-28, 65, 66), no security (17,
+//! Declared gaps: no groups (8, 9, 11-16, 42, 47, 68, 69), no transactions (24-28, 65, 66), no security (17,
 //! 29-31, 36, 38-41, 50, 51), no reassignment or elections (34, 43, 45, 46), no quotas (48, 49), no
 //! quorum or feature changes (55, 57, 64, 80, 81), no ListConfigResources (74), no share or streams
 //! groups (76-92).
@@ -11,6 +11,7 @@ pub const PRODUCE: i16 = 0;
 pub const FETCH: i16 = 1;
 pub const LIST_OFFSETS: i16 = 2;
 pub const METADATA: i16 = 3;
+pub const FIND_COORDINATOR: i16 = 10;
 pub const API_VERSIONS: i16 = 18;
 pub const CREATE_TOPICS: i16 = 19;
 pub const DELETE_TOPICS: i16 = 20;
@@ -34,6 +35,8 @@ pub const ADVERTISED: &[(i16, i16, i16)] = &[
     (FETCH, 4, 18),
     (LIST_OFFSETS, 1, 11),
     (METADATA, 0, 13),
+    // Answers that there is none: see find_coordinator.rs.
+    (FIND_COORDINATOR, 0, 6),
     (API_VERSIONS, 0, 4),
     (CREATE_TOPICS, 2, 7),
     (DELETE_TOPICS, 1, 6),

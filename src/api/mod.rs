@@ -18,6 +18,7 @@ mod describe_producers;
 mod describe_topic_partitions;
 mod error_map;
 mod fetch;
+mod find_coordinator;
 mod incremental_alter_configs;
 mod init_producer_id;
 mod list_offsets;
@@ -146,6 +147,9 @@ pub async fn handle(router: &Router, request: Request) -> Result<Reply, String> 
             serve!(cx, frame, CreatePartitionsRequest, |r| create_partitions::handle(cx, router, r))
         }
         ApiKey::Fetch => fetch::handle(cx, router, &frame.body).await,
+        ApiKey::FindCoordinator => {
+            serve!(cx, frame, FindCoordinatorRequest, async |r| { find_coordinator::handle(cx, r) })
+        }
         ApiKey::ListOffsets => {
             serve!(cx, frame, ListOffsetsRequest, |r| { list_offsets::handle(cx, router, r) })
         }

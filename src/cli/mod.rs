@@ -25,7 +25,7 @@ enum Command {
     /// Run the broker (port 9092 with nothing configured)
     Serve(serve::ServeArgs),
     /// Drive load at a broker, in this process by default, and report what it did
-    Bench(bench::BenchArgs),
+    Bench(Box<bench::BenchArgs>),
 }
 
 /// The whole program; returns the exit code.
@@ -44,7 +44,7 @@ pub fn run() -> i32 {
         .init();
     match cli.command {
         Command::Serve(args) => exit_code(serve::run(args)),
-        Command::Bench(args) => bench::run_with(args, bench_broker::start),
+        Command::Bench(args) => bench::run_with(*args, bench_broker::start),
     }
 }
 

@@ -60,6 +60,9 @@ pub struct AlterConfig {
     pub value: Option<String>,
 }
 
+/// (topic, new total, assignments for the new ones, in order)
+pub type MorePartitions = (String, i32, Option<Vec<Vec<i32>>>);
+
 #[derive(Clone, Debug)]
 pub enum Command {
     CreateTopics {
@@ -70,8 +73,7 @@ pub enum Command {
         topics: Vec<TopicRef>,
     },
     CreatePartitions {
-        /// (topic, new total, assignments for the new ones, in order)
-        topics: Vec<(String, i32, Option<Vec<Vec<i32>>>)>,
+        topics: Vec<MorePartitions>,
         validate_only: bool,
     },
     /// Resource name is a topic, or a broker id ("" for the cluster default).

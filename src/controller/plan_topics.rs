@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::image::{Image, PartitionImage, ResourceType, TopicImage};
 use super::plan::Context;
 use super::records::Record;
-use super::{ControllerError, CreatedTopic, NewTopic, TopicRef};
+use super::{ControllerError, CreatedTopic, MorePartitions, NewTopic, TopicRef};
 use crate::config::TopicConfig;
 use crate::limits::{COMMAND_PARTITIONS, TOPIC_NAME_BYTES};
 use crate::types::TopicId;
@@ -241,13 +241,13 @@ pub fn delete(
 
 pub fn add_partitions(
     cx: &Context<'_>,
-    topics: &[(String, i32, Option<Vec<Vec<i32>>>)],
+    topics: &[MorePartitions],
     validate_only: bool,
     records: &mut Vec<Record>,
 ) -> Results<()> {
     let mut seen = HashSet::new();
     let mut partitions = 0;
-    let mut add = |(name, count, assignments): &(String, i32, Option<Vec<Vec<i32>>>)| {
+    let mut add = |(name, count, assignments): &MorePartitions| {
         if !seen.insert(name.clone()) {
             return Err(ControllerError::InvalidRequest("Duplicate topic name.".to_string()));
         }

@@ -79,9 +79,9 @@ impl State {
         let after = size + header.size_bytes() as u64;
         let first = active.first_timestamp.get();
         let waited = if first == UNKNOWN || first < 0 {
-            wall_clock_ms() - active.created_ms
+            wall_clock_ms().saturating_sub(active.created_ms)
         } else {
-            header.max_timestamp - first
+            header.max_timestamp.saturating_sub(first)
         };
         after > self.config.segment_bytes
             || after > i32::MAX as u64
@@ -160,7 +160,9 @@ impl Log {
         Ok(rolled)
     }
 
-    /// Writes all that is pending when called; returns the new written offset. One at a time.
+    /// Writes all that is pending when called; returns the new written offset. One at a time (others
+    /// wait for their turn). Dropped half-way, it leaves the log failed: nobody knows what was
+    /// written. Poll it from one task only (glommio counts wakers in 16 bits).
     pub async fn write_pending(&self) -> Result<Offset> {
         let _turn = self.inner.turn.take().await;
         self.write_all().await

@@ -14,6 +14,8 @@ mod recovery;
 mod retention;
 mod scan;
 mod segment;
+#[cfg(test)]
+mod sim_tests;
 mod snapshot;
 mod tail;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! log's state lives across an await. A read that began keeps its segment's file, so retention and
 //! rolls beside it do no harm. Not here: who may read up to where (partition/).
 
+use super::scan::has_sane_offsets;
 use super::segment::{FileKind, SharedSegment};
 use super::{Chunk, FetchedRecords, Log, LogError, Memory, Result, TimestampOffset, io_error};
 use crate::runtime::yield_if_needed;
@@ -48,7 +49,7 @@ fn walk(
         };
         let header = BatchHeader::parse(rest).map_err(|e| (at, e.to_string()))?;
         let size = header.size_bytes();
-        if size < HEADER_BYTES || header.last_offset_delta < 0 {
+        if size < HEADER_BYTES || !has_sane_offsets(&header) {
             return Err((at, "not a record batch".into()));
         }
         if header.last_offset() < from {
@@ -349,7 +350,9 @@ impl Log {
         for_each_record(batch, &mut |record| {
             let timestamp_ms = match header.timestamp_type() {
                 TimestampType::LogAppendTime => header.max_timestamp,
-                TimestampType::CreateTime => header.base_timestamp + record.timestamp_delta,
+                TimestampType::CreateTime => {
+                    header.base_timestamp.wrapping_add(record.timestamp_delta)
+                }
             };
             let offset = header.base_offset + record.offset_delta as i64;
             if offset >= from && is_it(timestamp_ms) {

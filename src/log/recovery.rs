@@ -180,7 +180,7 @@ impl Opening {
                 at += 1;
                 continue;
             }
-            let cut = self.recover_segment(&segment, is_last).await?;
+            let cut = self.recover_segment(&segment, next_base).await?;
             let overlaps = next_base.is_some_and(|next| segment.next.get() > next);
             if cut || overlaps {
                 self.drop_from(at + 1).await?;
@@ -196,7 +196,11 @@ impl Opening {
     }
 
     /// Finds the end of one segment; true when it had to be cut before its end.
-    async fn recover_segment(&mut self, segment: &SharedSegment, is_last: bool) -> Result<bool> {
+    async fn recover_segment(
+        &mut self,
+        segment: &SharedSegment,
+        next_base: Option<Offset>,
+    ) -> Result<bool> {
         let len = segment.size.get();
         segment.next.set(segment.base);
         let file = segment.open_file(&self.dir).await?;
@@ -238,7 +242,7 @@ impl Opening {
                 end.next
             );
         }
-        if zeros && is_last {
+        if zeros && next_base.is_none() {
             segment.allocated.set(len);
         } else {
             let path = segment.path(&self.dir, FileKind::Log);
@@ -246,8 +250,8 @@ impl Opening {
             file.fdatasync().await.map_err(io_error(&path))?;
             segment.allocated.set(end.valid);
         }
-        // A closed segment is trimmed before the next one is made: zeros there are its end, too.
-        Ok(!zeros)
+        // Zeros at the end of a closed segment are its end only if the next one goes on from there.
+        Ok(!zeros || next_base.is_some_and(|next| end.next != next))
     }
 
     fn settle(&self, segment: &SharedSegment, index: SegmentIndex, end: &ScanEnd) {

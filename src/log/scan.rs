@@ -64,8 +64,8 @@ impl BatchScan {
         if size < HEADER_BYTES as u64 || size > left {
             return Ok(bad(position, "the batch is longer than the file"));
         }
-        if header.base_offset < 0 || header.last_offset_delta < 0 {
-            return Ok(bad(position, "negative offset"));
+        if !has_sane_offsets(&header) {
+            return Ok(bad(position, "offsets out of range"));
         }
         if check_crc {
             let computed = self.crc(position + CRC_START as u64, position + size).await?;
@@ -92,6 +92,11 @@ impl BatchScan {
         }
         Ok(Some(crc))
     }
+}
+
+/// Offsets that can be added to without overflow.
+pub(super) fn has_sane_offsets(header: &BatchHeader) -> bool {
+    (0..i64::MAX - i32::MAX as i64).contains(&header.base_offset) && header.last_offset_delta >= 0
 }
 
 fn bad(position: u64, why: &str) -> Scanned {

@@ -604,7 +604,11 @@ fn reads_go_on_beside_writes_rolls_and_retention() {
     run(|dir| async move {
         let small = LogConfig { segment_bytes: 30_000, retention_bytes: 100_000, ..config() };
         let log = Log::open(dir, small, CLEAN).await.unwrap();
-        let writer = async {
+        // Tasks of their own: a pending file operation must not be polled over and over (glommio #391).
+        let (done, written) = crate::runtime::mailbox::oneshot();
+        let (writes, reads) = (log.clone(), log.clone());
+        crate::runtime::spawn(async move {
+            let log = writes;
             for n in 0..400i64 {
                 append(&log, &batch(n, 3, 300, Compression::None), 0);
                 if n % 5 == 0 {
@@ -618,8 +622,11 @@ fn reads_go_on_beside_writes_rolls_and_retention() {
                 }
             }
             log.write_pending().await.unwrap();
-        };
-        let reader = async {
+            done.send(()).unwrap();
+        });
+        let (done, read) = crate::runtime::mailbox::oneshot();
+        crate::runtime::spawn(async move {
+            let log = reads;
             let mut at = 0;
             let mut batches = 0;
             while at < 1200 {
@@ -629,11 +636,9 @@ fn reads_go_on_beside_writes_rolls_and_retention() {
                         let bytes = flat(&records);
                         let mut rest = &bytes[..];
                         while !rest.is_empty() {
-                            let header = crate::wire::record_batch::validate(
-                                &rest[..BatchHeader::parse(rest).unwrap().size_bytes()],
-                                true,
-                            )
-                            .unwrap();
+                            let header = BatchHeader::parse(rest).unwrap();
+                            let covered = &rest[scan::CRC_START..header.size_bytes()];
+                            assert_eq!(crc32c::crc32c(covered), header.crc);
                             assert_eq!(header.base_offset, at);
                             at = header.last_offset() + 1;
                             rest = &rest[header.size_bytes()..];
@@ -644,9 +649,10 @@ fn reads_go_on_beside_writes_rolls_and_retention() {
                     Err(e) => panic!("{e}"),
                 }
             }
-            batches
-        };
-        let (_, batches) = futures::join!(writer, reader);
+            done.send(batches).unwrap();
+        });
+        written.await.unwrap();
+        let batches: usize = read.await.unwrap();
         assert!(batches > 50);
         assert!(log.log_start_offset() > 0);
     });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::config::BrokerConfig;
 use crate::controller::BrokerEndpoint;
 use crate::error::StartError;
-use crate::runtime::{machine, socket};
+use crate::runtime::{machine, sim, socket};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoundListener {
@@ -91,7 +91,7 @@ impl Plan {
             let mut ports = Vec::with_capacity(wanted.len());
             for port in wanted {
                 let address = SocketAddr::new(l.host, port);
-                let free = socket::port_is_free(address).map_err(|e| in_use(address, &e))?;
+                let free = wait_for_port(address).map_err(|e| in_use(address, &e))?;
                 ports.push(free.port());
             }
             let advertised_ports = match l.advertised_port {
@@ -119,6 +119,21 @@ impl Plan {
             })
             .collect()
     }
+}
+
+/// A broker that was just killed holds its port until the kernel has taken its rings down.
+fn wait_for_port(address: SocketAddr) -> std::io::Result<SocketAddr> {
+    const TRIES: u32 = 40;
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+    for _ in 1..TRIES {
+        match socket::port_is_free(address) {
+            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse && !sim::active() => {
+                std::thread::sleep(PAUSE);
+            }
+            other => return other,
+        }
+    }
+    socket::port_is_free(address)
 }
 
 fn in_use(address: SocketAddr, e: &std::io::Error) -> StartError {

@@ -291,8 +291,8 @@ fn refused(e: BatchError) -> PartitionError {
         BatchError::Truncated { .. } | BatchError::BadLength(_) | BatchError::BadCrc { .. } => {
             PartitionError::CorruptMessage(text)
         }
-        BatchError::BadMagic(_) => PartitionError::UnsupportedForMessageFormat(text),
-        BatchError::Invalid(_) => PartitionError::InvalidRecord(text),
+        // What Kafka answers to v0 and v1 messages since it dropped them (KIP-724).
+        BatchError::BadMagic(_) | BatchError::Invalid(_) => PartitionError::InvalidRecord(text),
         BatchError::TooLarge { .. } => PartitionError::MessageTooLarge(text),
     }
 }

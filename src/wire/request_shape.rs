@@ -49,7 +49,7 @@ const fn request(
 /// Configs of CreateTopics, AlterConfigs: name and value.
 const CONFIGS: &[Field] = &[(0, END, Text), (0, END, Text)];
 
-static REQUESTS: [Request; 16] = [
+static REQUESTS: [Request; 17] = [
     // ListOffsets
     request(
         2,
@@ -123,6 +123,8 @@ static REQUESTS: [Request; 16] = [
     ),
     // InitProducerId
     request(22, 5, 2, &[(0, END, Text), (0, END, I32), (3, END, I64), (3, END, I16)]),
+    // FindCoordinator
+    request(10, 6, 3, &[(0, 3, Text), (1, END, Fixed(1)), (4, END, Texts)]),
     // OffsetForLeaderEpoch
     request(
         23,

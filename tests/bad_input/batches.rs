@@ -6,7 +6,7 @@ use std::io::Write;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::common::wire::{Batch, Wire, put_record, put_varint};
-use crate::common::{Broker, external, unique};
+use crate::common::{Broker, external, is_spindle, unique};
 use crate::still_serves;
 
 const UNKNOWN_SERVER_ERROR: i16 = -1;
@@ -215,7 +215,7 @@ fn decompression_bombs() {
         }
     }
     if let Some(before) = before
-        && std::env::var_os("SPINDLE_TEST_BIN").is_none()
+        && is_spindle()
     {
         let grown = broker.resident_bytes().saturating_sub(before);
         assert!(grown < 256 * 1024 * 1024, "memory grew by {} MB", grown >> 20);

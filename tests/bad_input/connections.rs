@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::common::wire::{Batch, PATIENCE, Wire};
-use crate::common::{Broker, external, unique, wait_for};
+use crate::common::{Broker, external, is_spindle, unique, wait_for};
 use crate::still_serves;
 
 /// Connections of this process cost descriptors here too.
@@ -38,7 +38,7 @@ fn a_thousand_idle_connections_cost_under_20_mb() {
     }
     let grown = broker.resident_bytes().saturating_sub(before);
     println!("1000 idle connections: {} KiB", grown >> 10);
-    if std::env::var_os("SPINDLE_TEST_BIN").is_none() {
+    if is_spindle() {
         assert!(grown < 20_000_000, "1000 idle connections cost {grown} bytes");
     }
     for wire in &mut idle {
@@ -49,7 +49,7 @@ fn a_thousand_idle_connections_cost_under_20_mb() {
 
 #[test]
 fn out_of_file_descriptors() {
-    if external().is_some() || std::env::var_os("SPINDLE_TEST_BIN").is_some() {
+    if !is_spindle() {
         return eprintln!("needs a Spindle with few descriptors: not run");
     }
     allow_open_files(4_096);

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::common::{Broker, Refusal, binary, external, free_port, run_to_end, serve_args, wire};
+use crate::common::{Broker, Refusal, binary, free_port, is_spindle, run_to_end, serve_args, wire};
 use crate::still_serves;
 
 /// Every file below a directory with its bytes.
@@ -52,7 +52,7 @@ fn refused(refusal: &Refusal, words: &[&str]) {
 
 /// Whether these tests can run: they start the binary themselves and expect Spindle's words.
 fn skip() -> bool {
-    let skip = external().is_some() || std::env::var_os("SPINDLE_TEST_BIN").is_some();
+    let skip = !is_spindle();
     if skip {
         eprintln!("needs Spindle's own binary: not run");
     }

@@ -245,7 +245,7 @@ fn message<'a>(
     message
 }
 
-/// Sends all records to one partition and expects every one to be acknowledged.
+/// Sends all records to one (empty) partition and expects every one to be acknowledged.
 pub fn produce(
     bootstrap: &str,
     settings: &[(&str, &str)],
@@ -261,7 +261,16 @@ pub fn produce(
         Ok((at, offset)) if at == partition => offset,
         ref other => panic!("delivery to {topic} {partition}: {other:?}"),
     };
-    sender.finish().iter().map(offset).collect()
+    let offsets = sender.finish().iter().map(offset).collect();
+    if settings.contains(&("acks", "0")) {
+        // Nothing says when it arrived, and a client that closes with a reply unread resets the
+        // connection with all that the broker has not read yet: keep it open until it is there.
+        crate::common::wait_for("what was sent with acks=0", PATIENCE, || {
+            let (_, high_watermark) = watermarks(bootstrap, topic, partition);
+            (high_watermark >= records.len() as i64).then_some(())
+        });
+    }
+    offsets
 }
 
 /// Reads exactly `count` records of each (partition, first offset, count).

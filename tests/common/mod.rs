@@ -29,6 +29,11 @@ pub fn binary() -> PathBuf {
     }
 }
 
+/// False when another broker was put in Spindle's place: its own words and sizes are not asked for.
+pub fn is_spindle() -> bool {
+    external().is_none() && binary().file_name().is_some_and(|name| name == "spindle")
+}
+
 /// A broker that somebody else runs, when the tests are pointed at one.
 pub fn external() -> Option<SocketAddr> {
     let text = std::env::var("SPINDLE_TEST_BOOTSTRAP").ok().filter(|t| !t.is_empty())?;

@@ -77,7 +77,7 @@ pub fn explain(error: &io::Error) -> io::Error {
         .map(|s| s.trim().to_string())
         .unwrap_or_default();
     let cure = match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) if disabled != "" && disabled != "0" => format!(
+        Some(libc::EPERM | libc::EACCES) if !matches!(disabled.as_str(), "" | "0") => format!(
             "the kernel forbids io_uring (kernel.io_uring_disabled = {disabled}): \
              `sysctl -w kernel.io_uring_disabled=0`"
         ),
