@@ -88,7 +88,7 @@ impl Consumer {
         if self.wanders.get() && self.rng.u32(..n) == 0 {
             for position in self.positions.values_mut() {
                 if *position > 0 && self.rng.bool() {
-                    *position = self.rng.i64(..*position);
+                    *position = self.rng.i64(0..*position);
                 }
             }
         }
