@@ -16,6 +16,7 @@ use crate::types::{Offset, TopicPartition};
 pub(super) struct DataDir {
     path: PathBuf,
     cluster_id: String,
+    pub(super) probe: Option<disk::DiskProbe>,
     /// Released when the node ends.
     _lock: disk::DirLock,
 }
@@ -53,7 +54,9 @@ impl DataDir {
             .map_err(|e| refuse("can't be written", &e))?;
         let hints =
             read_hints(&path).await.map_err(|e| refuse("its checkpoints are damaged", &e))?;
-        Ok((DataDir { path, cluster_id, _lock: lock }, hints))
+        disk::prepare_device(&path).await.map_err(|e| refuse("can't be read", &e))?;
+        let probe = disk::probe(&path).await.ok();
+        Ok((DataDir { path, cluster_id, probe, _lock: lock }, hints))
     }
 
     pub(super) fn cluster_id(&self) -> &str {
