@@ -62,7 +62,8 @@ impl Client {
         topic: &str,
         partition: i32,
     ) -> Result<(SocketAddr, TopicId), ClientError> {
-        let known = self.metadata.as_ref().is_some_and(|m| m.topics.iter().any(|t| t.name == topic));
+        let known =
+            self.metadata.as_ref().is_some_and(|m| m.topics.iter().any(|t| t.name == topic));
         if !known {
             let connection = self.any().await?;
             self.metadata = Some(connection.metadata(Some(&[topic]), LIMIT).await?);
@@ -169,9 +170,11 @@ pub async fn read_partition(
         let row = response.topics.iter().flat_map(|t| &t.partitions).next();
         let code = row.map_or(response.error_code, |p| p.error_code);
         let what = format!("reading {topic}-{partition} from {position}");
-        let row = row
-            .filter(|p| p.error_code == 0)
-            .ok_or(ClientError::Broker { what, code, message: None })?;
+        let row = row.filter(|p| p.error_code == 0).ok_or(ClientError::Broker {
+            what,
+            code,
+            message: None,
+        })?;
         whole.high_watermark = row.high_watermark;
         let read: Vec<u8> = row.records.concat();
         if read.is_empty() {

@@ -111,7 +111,10 @@ impl History {
         let sent = &mut self.lanes[lane][batch];
         let end = ack.base_offset + sent.count as i64;
         if let Some(before) = sent.acked.replace(ack) {
-            assert_eq!(before, ack, "lane {lane} batch {batch} was acknowledged twice, differently");
+            assert_eq!(
+                before, ack,
+                "lane {lane} batch {batch} was acknowledged twice, differently"
+            );
         }
         let p = self.partitions.get_mut(&(plan.topic, plan.partition)).unwrap();
         if durable {
@@ -233,14 +236,17 @@ impl History {
                 );
                 last_acked = ack.base_offset;
             }
-            let allowed = if plan.idempotent && !batch.renewed { 1 } else { batch.attempts as usize };
+            let allowed =
+                if plan.idempotent && !batch.renewed { 1 } else { batch.attempts as usize };
             assert!(
                 places.len() <= allowed,
                 "{name}: lane {lane} batch {index} is there {} times, at {places:?}, sent {} times",
                 places.len(),
                 batch.attempts
             );
-            if plan.idempotent && let [place] = places[..] {
+            if plan.idempotent
+                && let [place] = places[..]
+            {
                 assert!(
                     place > last_found,
                     "{name}: lane {lane} batch {index} at {place} comes before its predecessor at \
@@ -270,7 +276,11 @@ impl History {
             };
             let lane = lane as usize;
             let plan = &self.plan.lanes[lane];
-            assert_eq!((plan.topic, plan.partition), (topic, partition), "{name}: a foreign record");
+            assert_eq!(
+                (plan.topic, plan.partition),
+                (topic, partition),
+                "{name}: a foreign record"
+            );
             let sent = &self.lanes[lane];
             let batch = sent.partition_point(|b| b.first_sequence <= sequence) - 1;
             let first = *identity.get_or_insert((lane, batch));
@@ -288,7 +298,10 @@ impl History {
         let (lane, batch) = identity.unwrap_or_else(|| panic!("{name}: batch {base} is empty"));
         let sent = &self.lanes[lane][batch];
         assert_eq!(index as usize, sent.count, "{name}: batch {base} is not whole");
-        assert_eq!(header.base_timestamp, sent.timestamp_ms, "{name}: batch {base}: base timestamp");
+        assert_eq!(
+            header.base_timestamp, sent.timestamp_ms,
+            "{name}: batch {base}: base timestamp"
+        );
         if let Some((id, epoch, sequence)) = sent.producer.filter(|_| !sent.renewed) {
             let stored = (header.producer_id, header.producer_epoch, header.base_sequence);
             assert_eq!(stored, (id, epoch, sequence), "{name}: batch {base}: producer");

@@ -63,19 +63,49 @@ pub struct ConsumerPlan {
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// kill -9 of the broker; started again after `down`.
-    Kill { down: Duration },
-    PowerCut { down: Duration },
+    Kill {
+        down: Duration,
+    },
+    PowerCut {
+        down: Duration,
+    },
     /// A kill, then the power goes before, while or after the broker starts again.
-    KillThenPowerCut { between: Duration, restart_first: bool, down: Duration },
+    KillThenPowerCut {
+        between: Duration,
+        restart_first: bool,
+        down: Duration,
+    },
     /// Power goes again and again while the broker recovers.
-    PowerCutsDuringRecovery { gaps: Vec<Duration> },
-    CleanStop { down: Duration },
+    PowerCutsDuringRecovery {
+        gaps: Vec<Duration>,
+    },
+    CleanStop {
+        down: Duration,
+    },
     CutConnections,
-    NetCuts { lasts: Duration, probability: f64 },
-    NetStalls { lasts: Duration, probability: f64, stall: Range<Duration> },
-    NetLatency { lasts: Duration, latency: Range<Duration> },
-    DiskLatency { lasts: Duration, latency: Range<Duration>, sync: Range<Duration> },
-    DiskStalls { lasts: Duration, probability: f64, stall: Range<Duration> },
+    NetCuts {
+        lasts: Duration,
+        probability: f64,
+    },
+    NetStalls {
+        lasts: Duration,
+        probability: f64,
+        stall: Range<Duration>,
+    },
+    NetLatency {
+        lasts: Duration,
+        latency: Range<Duration>,
+    },
+    DiskLatency {
+        lasts: Duration,
+        latency: Range<Duration>,
+        sync: Range<Duration>,
+    },
+    DiskStalls {
+        lasts: Duration,
+        probability: f64,
+        stall: Range<Duration>,
+    },
 }
 
 const fn ms(n: u64) -> Duration {
@@ -102,7 +132,8 @@ impl Draw {
 
 impl Plan {
     pub fn new(seed: u64) -> Plan {
-        let mut d = Draw(fastrand::Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x51D));
+        let mut d =
+            Draw(fastrand::Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x51D));
         let overrides = broker(&mut d);
         let big = d.chance(12);
         let mut topics = vec![topic(&mut d, "durable", true)];
@@ -145,10 +176,7 @@ fn broker(d: &mut Draw) -> Vec<String> {
         "log.dirs=/data".to_string(),
         format!("shard.count={shards}"),
         "auto.create.topics.enable=false".to_string(),
-        format!(
-            "log.flush.offset.checkpoint.interval.ms={}",
-            d.pick(&[100, 700, 3_000, 60_000])
-        ),
+        format!("log.flush.offset.checkpoint.interval.ms={}", d.pick(&[100, 700, 3_000, 60_000])),
         format!("log.retention.check.interval.ms={}", d.pick(&[1_000, 5_000, 300_000])),
     ];
     if d.chance(30) {

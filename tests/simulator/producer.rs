@@ -129,7 +129,8 @@ impl Lane {
                 sleep(std::time::Duration::from_nanos(think_ns)).await;
             }
             let count = self.rng.usize(self.plan.records.clone());
-            let producer = self.producer.map(|(id, epoch)| (id, epoch, self.next_producer_sequence));
+            let producer =
+                self.producer.map(|(id, epoch)| (id, epoch, self.next_producer_sequence));
             let sent = SentBatch {
                 first_sequence: self.next_sequence,
                 count,
@@ -221,8 +222,7 @@ impl Lane {
     }
 
     fn unsend(&mut self) {
-        let in_flight =
-            self.window.iter().filter(|f| !matches!(f.state, Sending::Waiting)).count();
+        let in_flight = self.window.iter().filter(|f| !matches!(f.state, Sending::Waiting)).count();
         self.pipeline_broke |= in_flight > 1;
         if self.plan.retries {
             for f in &mut self.window {

@@ -45,9 +45,9 @@ impl Record {
     }
 
     pub fn equals(&self, read: &RecordView<'_>) -> bool {
-        let headers = read.header_pairs().map(|(k, v)| {
-            (String::from_utf8_lossy(k).into_owned(), v.map(|bytes| bytes.to_vec()))
-        });
+        let headers = read
+            .header_pairs()
+            .map(|(k, v)| (String::from_utf8_lossy(k).into_owned(), v.map(|bytes| bytes.to_vec())));
         self.key.as_deref() == read.key
             && Some(&self.value[..]) == read.value
             && headers.eq(self.headers.iter().cloned())
