@@ -18,6 +18,7 @@ use crate::controller::{BrokerImage, Controller, ControllerOptions, Image};
 use crate::error::StartError;
 use crate::limits;
 use crate::metrics::ShardCounters;
+use crate::runtime::disk::DiskProbe;
 use crate::runtime::executor::{self, CpuClock, ExecutorSpec};
 use crate::runtime::mailbox::{OneshotReceiver, OneshotSender, Receiver, Sender, mailbox, oneshot};
 use crate::runtime::{self, disk, sleep};
@@ -40,6 +41,13 @@ struct Stopped {
     checkpoints: Vec<(TopicPartition, Offset, Offset)>,
 }
 
+/// What a shard says when it serves.
+struct Started {
+    cpu: CpuClock,
+    /// Of the data directory's disk, from shard 0.
+    disk: Option<DiskProbe>,
+}
+
 /// Everything one shard needs to run; Send, made where the node is started.
 struct ShardStart {
     id: ShardId,
@@ -48,7 +56,7 @@ struct ShardStart {
     mailboxes: Vec<Sender<Job>>,
     counters: Vec<Arc<ShardCounters>>,
     role: Role,
-    ready: OneshotSender<Result<CpuClock, StartError>>,
+    ready: OneshotSender<Result<Started, StartError>>,
     stop: OneshotReceiver<()>,
 }
 
@@ -69,13 +77,15 @@ enum Role {
 pub struct Node {
     pub plan: Arc<Plan>,
     pub counters: Vec<Arc<ShardCounters>>,
+    /// What was found of the data directory's disk.
+    pub disk: Option<DiskProbe>,
     cpu: Vec<CpuClock>,
     stops: Vec<OneshotSender<()>>,
     ended: OneshotReceiver<()>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
-type Readies = Vec<OneshotReceiver<Result<CpuClock, StartError>>>;
+type Readies = Vec<OneshotReceiver<Result<Started, StartError>>>;
 
 impl Node {
     fn build(plan: Arc<Plan>) -> (Vec<ShardStart>, Readies, Node) {
@@ -123,7 +133,8 @@ impl Node {
         starts.reverse();
         // Shard 0 first: it knows why, when the others only know that it ended.
         readies.reverse();
-        let node = Node { plan, counters, cpu: Vec::new(), stops, ended, threads: Vec::new() };
+        let node =
+            Node { plan, counters, disk: None, cpu: Vec::new(), stops, ended, threads: Vec::new() };
         (starts, readies, node)
     }
 
@@ -144,7 +155,10 @@ impl Node {
         }
         for ready in readies {
             match futures::executor::block_on(ready) {
-                Ok(Ok(cpu)) => node.cpu.push(cpu),
+                Ok(Ok(started)) => {
+                    node.cpu.push(started.cpu);
+                    node.disk = node.disk.or(started.disk);
+                }
                 Ok(Err(e)) => return Err(e),
                 Err(_) => {
                     return Err(StartError::environment("a shard ended while it was starting"));
@@ -235,7 +249,7 @@ async fn run_shard(start: ShardStart) {
                 }
             };
             open_existing(&shard, &prepared);
-            let _ = ready.send(Ok(CpuClock::of_this_thread()));
+            let _ = ready.send(Ok(Started { cpu: CpuClock::of_this_thread(), disk: None }));
             let _ = stop.await;
             let _ = stopped.send(stop_shard(&shard, &acceptor).await);
         }
@@ -245,7 +259,8 @@ async fn run_shard(start: ShardStart) {
                     let _ = ready.send(Err(e));
                 }
                 Ok((dir, shard, controller, acceptor)) => {
-                    let _ = ready.send(Ok(CpuClock::of_this_thread()));
+                    let cpu = CpuClock::of_this_thread();
+                    let _ = ready.send(Ok(Started { cpu, disk: dir.probe.clone() }));
                     checkpoint_until(&plan, &dir, &shard, stop).await;
                     let mut all = stop_shard(&shard, &acceptor).await;
                     for worker in stopped {
@@ -278,9 +293,6 @@ async fn run_controller_shard(
 ) -> Result<(Rc<DataDir>, Rc<Shard>, Controller, Rc<Acceptor>), StartError> {
     let config = &plan.config;
     let (dir, mut hints) = DataDir::open(config).await?;
-    disk::prepare_device(&config.log_dir)
-        .await
-        .map_err(|e| StartError::environment(format!("{}: {e}", config.log_dir.display())))?;
     let this_broker = BrokerImage {
         broker_id: config.broker_id,
         rack: config.rack.clone(),
@@ -345,7 +357,7 @@ async fn wait_for_image(shard: &Rc<Shard>) {
 async fn stop_shard(shard: &Rc<Shard>, acceptor: &Rc<Acceptor>) -> Stopped {
     acceptor.close_all();
     let clean = shard.stop().await;
-    Stopped { clean, checkpoints: shard.checkpoints() }
+    Stopped { clean, checkpoints: shard.checkpoints().await }
 }
 
 /// Writes the offset checkpoints now and then, until told to stop.

@@ -41,7 +41,7 @@ pub fn partition_code(error: &PartitionError) -> i16 {
         PartitionError::UnknownLeaderEpoch => UNKNOWN_LEADER_EPOCH,
         PartitionError::OffsetOutOfRange { .. } => OFFSET_OUT_OF_RANGE,
         PartitionError::CorruptMessage(_) => CORRUPT_MESSAGE,
-        PartitionError::InvalidRecord(_) => INVALID_RECORD,
+        PartitionError::InvalidRecord(_) | PartitionError::RecordsRejected { .. } => INVALID_RECORD,
         PartitionError::InvalidTimestamp(_) => INVALID_TIMESTAMP,
         PartitionError::UnsupportedForMessageFormat(_) => UNSUPPORTED_FOR_MESSAGE_FORMAT,
         PartitionError::MessageTooLarge(_) => MESSAGE_TOO_LARGE,

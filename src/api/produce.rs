@@ -131,7 +131,7 @@ impl PendingProduce {
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for (index, pending) in topic.partitions {
                 partitions.push(match pending {
-                    PendingPartition::Refused(code, why) => failed(index, code, why),
+                    PendingPartition::Refused(code, why) => failed(index, code, why, Vec::new()),
                     PendingPartition::Started(ticket) => {
                         answer(index, ticket.committed(self.deadline).await)
                     }
@@ -155,20 +155,34 @@ fn answer(index: i32, result: Result<Appended, PartitionError>) -> ProducePartit
             base_offset: appended.base_offset,
             log_append_time_ms: appended.log_append_time_ms,
             log_start_offset: appended.log_start_offset,
+            record_errors: Vec::new(),
             error_message: None,
             current_leader: None,
         },
-        Err(e) => failed(index, partition_code(&e), e.to_string()),
+        Err(e) => {
+            let (code, why) = (partition_code(&e), e.to_string());
+            let records = match e {
+                PartitionError::RecordsRejected { records, .. } => records,
+                _ => Vec::new(),
+            };
+            failed(index, code, why, records)
+        }
     }
 }
 
-fn failed(index: i32, error_code: i16, why: String) -> ProducePartitionResponse {
+fn failed(
+    index: i32,
+    error_code: i16,
+    why: String,
+    records: Vec<(i32, String)>,
+) -> ProducePartitionResponse {
     ProducePartitionResponse {
         index,
         error_code,
         base_offset: -1,
         log_append_time_ms: -1,
         log_start_offset: -1,
+        record_errors: records.into_iter().map(|(i, why)| (i, Some(why))).collect(),
         error_message: Some(why),
         current_leader: None,
     }

@@ -8,7 +8,8 @@ use clap::Args;
 use crate::config::BrokerConfig;
 use crate::error::StartError;
 use crate::node::Node;
-use crate::runtime::{disk, executor, machine, signal};
+use crate::runtime::disk::DiskProbe;
+use crate::runtime::{machine, signal};
 
 #[derive(Args)]
 pub struct ServeArgs {
@@ -71,7 +72,7 @@ fn print_page(node: &Node, files: std::io::Result<u64>) {
     println!("kernel     {}, io_uring works", machine::kernel_version());
     println!("memlock    {}", memlock_line(plan.shard_count));
     println!("files      {}", files_line(files));
-    println!("disk       {}", disk_line(&config.log_dir));
+    println!("disk       {}", disk_line(node.disk.as_ref()));
     let first = plan.listeners.first().map(|l| l.address(0));
     if let Some(address) = first {
         let port = address.port();
@@ -110,20 +111,14 @@ fn absolute(path: &std::path::Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
-fn disk_line(dir: &std::path::Path) -> String {
-    let dir = dir.to_path_buf();
-    let spec = executor::ExecutorSpec { name: "probe".into(), cpu: None, spin_us: 0 };
-    match executor::block_on(spec, move || async move { disk::probe(&dir).await }) {
-        Ok(Ok(p)) => {
-            let direct = match p.o_direct {
-                true => "O_DIRECT works",
-                false => "no O_DIRECT here: writes go through the page cache (use ext4 or xfs)",
-            };
-            format!(
-                "{}, {direct}, 4 KiB write {:.0} µs, write + fdatasync {:.0} µs",
-                p.file_system, p.write_4k_us, p.fdatasync_us
-            )
-        }
-        Ok(Err(e)) | Err(e) => format!("not measured: {e}"),
-    }
+fn disk_line(probe: Option<&DiskProbe>) -> String {
+    let Some(p) = probe else { return "not measured: the probe file could not be written".into() };
+    let direct = match p.o_direct {
+        true => "O_DIRECT works",
+        false => "no O_DIRECT here: writes go through the page cache (use ext4 or xfs)",
+    };
+    format!(
+        "{}, {direct}, 4 KiB write {:.0} µs, write + fdatasync {:.0} µs",
+        p.file_system, p.write_4k_us, p.fdatasync_us
+    )
 }

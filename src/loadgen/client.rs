@@ -74,7 +74,7 @@ pub enum Completion {
     /// The body of the answer (after the response header).
     Answer(Box<dyn FnOnce(Result<Bytes, ClientError>)>),
     /// Requests without an answer (produce with acks=0): handed to the socket.
-    Written(Box<dyn FnOnce(Result<(), ClientError>)>),
+    Written(WhenWritten),
 }
 
 /// A whole request frame, in pieces that are written one after the other.
@@ -86,9 +86,12 @@ pub struct RawRequest {
     pub pieces: SmallVec<[Bytes; 3]>,
 }
 
+/// Called once the request has left, or could not.
+type WhenWritten = Box<dyn FnOnce(Result<(), ClientError>)>;
+
 struct Outgoing {
     pieces: SmallVec<[Bytes; 3]>,
-    written: Option<Box<dyn FnOnce(Result<(), ClientError>)>>,
+    written: Option<WhenWritten>,
 }
 
 struct Pending {

@@ -18,6 +18,7 @@ use crate::types::{Offset, TopicPartition};
 pub(super) struct DataDir {
     path: PathBuf,
     cluster_id: String,
+    pub(super) probe: Option<disk::DiskProbe>,
     /// Somebody collects or writes checkpoints.
     checkpointing: Cell<bool>,
     checkpointed: Notify,
@@ -60,9 +61,12 @@ impl DataDir {
             .map_err(|e| refuse("can't be written", &e))?;
         let hints =
             read_hints(&path).await.map_err(|e| refuse("its checkpoints are damaged", &e))?;
+        disk::prepare_device(&path).await.map_err(|e| refuse("can't be read", &e))?;
+        let probe = disk::probe(&path).await.ok();
         let dir = DataDir {
             path,
             cluster_id,
+            probe,
             checkpointing: Cell::new(false),
             checkpointed: Notify::new(),
             _lock: lock,

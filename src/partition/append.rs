@@ -209,20 +209,32 @@ impl Partition {
             }
         }
         if topic.cleanup_compact {
-            let mut keyless = false;
-            records::for_each_record(data, &mut |r| {
-                keyless |= r.key.is_none();
-                !keyless
-            })
-            .map_err(refused)?;
-            if keyless {
-                return Err(PartitionError::InvalidRecord(format!(
-                    "Compacted topic cannot accept message without key in topic partition {}.",
-                    self.topic_partition
-                )));
-            }
+            self.check_keys(data)?;
         }
         Ok(header)
+    }
+
+    /// A compacted topic is nothing without keys.
+    fn check_keys(&self, data: &[u8]) -> Result<(), PartitionError> {
+        let mut keyless = Vec::new();
+        records::for_each_record(data, &mut |r| {
+            if r.key.is_none() {
+                keyless.push(r.offset_delta);
+            }
+            true
+        })
+        .map_err(refused)?;
+        if keyless.is_empty() {
+            return Ok(());
+        }
+        let why = format!(
+            "Compacted topic cannot accept message without key in topic partition {}.",
+            self.topic_partition
+        );
+        Err(PartitionError::RecordsRejected {
+            why: format!("{} records were rejected: {why}", keyless.len()),
+            records: keyless.into_iter().map(|index| (index, why.clone())).collect(),
+        })
     }
 
     /// Waits for what `acks` promises: the device's queue (1), or the high watermark (all).

@@ -18,6 +18,9 @@ pub enum PartitionError {
     CorruptMessage(String),
     #[error("{0}")]
     InvalidRecord(String),
+    /// Some records of the batch break a rule; the whole batch is refused (KIP-467).
+    #[error("{why}")]
+    RecordsRejected { why: String, records: Vec<(i32, String)> },
     #[error("{0}")]
     InvalidTimestamp(String),
     #[error("{0}")]

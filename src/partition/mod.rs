@@ -336,15 +336,26 @@ impl Partition {
         matches!(state.config.flush, FlushPolicy::Kafka { .. }) && state.unflushed > 0
     }
 
-    /// (recovery point, log start offset) for the checkpoints.
-    pub fn checkpoint(&self) -> (Offset, Offset) {
-        match &self.state.borrow().slot {
-            LogSlot::Open(log) => (log.durable_offset(), log.log_start_offset()),
-            _ => {
-                let h = self.state.borrow().hints;
-                (h.recovery_point, h.log_start_offset)
+    /// (recovery point, log start offset) for the checkpoints. An open log writes its indexes and
+    /// epochs first: below the recovery point the next start trusts those files.
+    pub async fn checkpoint(&self) -> (Offset, Offset) {
+        let Ok(log) = self.log() else {
+            let h = self.state.borrow().hints;
+            return (h.recovery_point, h.log_start_offset);
+        };
+        let hinted = self.state.borrow().hints.recovery_point;
+        if log.durable_offset() > hinted {
+            match log.checkpoint().await {
+                Ok(point) => self.state.borrow_mut().hints.recovery_point = point,
+                // A closed log has written them all.
+                Err(LogError::Failed(_)) if log.durable_offset() == log.log_end_offset() => {
+                    self.state.borrow_mut().hints.recovery_point = log.durable_offset();
+                }
+                Err(e) => tracing::warn!(partition = %self.topic_partition, error = %e,
+                    "no checkpoint: a recovery would read more"),
             }
         }
+        (self.state.borrow().hints.recovery_point, log.log_start_offset())
     }
 
     pub fn tail_memory_bytes(&self) -> usize {

@@ -78,14 +78,13 @@ impl Shard {
     }
 
     /// (partition, recovery point, log start offset) of every partition here.
-    pub fn checkpoints(&self) -> Vec<(TopicPartition, Offset, Offset)> {
-        self.all_partitions()
-            .iter()
-            .map(|p| {
-                let (recovery, start) = p.checkpoint();
-                (p.topic_partition.clone(), recovery, start)
-            })
-            .collect()
+    pub async fn checkpoints(&self) -> Vec<(TopicPartition, Offset, Offset)> {
+        let mut all = Vec::new();
+        for p in self.all_partitions() {
+            let (recovery, start) = p.checkpoint().await;
+            all.push((p.topic_partition.clone(), recovery, start));
+        }
+        all
     }
 
     /// As `checkpoints`, of every shard of the broker.
@@ -93,8 +92,8 @@ impl Shard {
         let mut all = Vec::new();
         for id in 0..self.shard_count() {
             let asked = self.ask(id, |shard: &Rc<Shard>| {
-                let mine = shard.checkpoints();
-                async move { mine }
+                let shard = shard.clone();
+                async move { shard.checkpoints().await }
             });
             if let Ok(mut some) = asked.await {
                 all.append(&mut some);

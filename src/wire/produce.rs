@@ -40,6 +40,8 @@ pub struct ProducePartitionResponse {
     pub base_offset: i64,
     pub log_append_time_ms: i64,
     pub log_start_offset: i64,
+    /// v8+ (KIP-467): the records of the batch that were refused (index, why).
+    pub record_errors: Vec<(i32, Option<String>)>,
     pub error_message: Option<String>,
     /// v10+ (KIP-951), only with NOT_LEADER_OR_FOLLOWER: (leader id, leader epoch).
     pub current_leader: Option<(i32, i32)>,
@@ -147,8 +149,12 @@ fn encode_partition_response(w: &mut Writer, version: i16, p: &ProducePartitionR
         w.i64(p.log_start_offset);
     }
     if version >= 8 {
-        // KIP-467 record errors: the message says which record, the list stays empty.
-        w.count(0);
+        w.count(p.record_errors.len());
+        for (index, why) in &p.record_errors {
+            w.i32(*index);
+            w.nullable_string(why.as_deref().map(str::as_bytes));
+            w.no_tags();
+        }
         w.nullable_string(p.error_message.as_deref().map(str::as_bytes));
     }
     match p.current_leader {
@@ -232,6 +238,7 @@ fn decode_partition_response(
         base_offset: r.i64("base offset")?,
         log_append_time_ms: r.i64("log append time")?,
         log_start_offset: -1,
+        record_errors: Vec::new(),
         error_message: None,
         current_leader: None,
     };
@@ -240,8 +247,10 @@ fn decode_partition_response(
     }
     if version >= 8 {
         for _ in 0..r.count(5, "record error count")? {
-            r.i32("batch index")?;
-            r.nullable_string("record error message")?;
+            let index = r.i32("batch index")?;
+            let why = r.nullable_string("record error message")?;
+            let why = why.map(|b| String::from_utf8_lossy(&b).into_owned());
+            partition.record_errors.push((index, why));
             r.skip_tags()?;
         }
         partition.error_message =

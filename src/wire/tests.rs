@@ -328,14 +328,12 @@ fn decode_body(request: &frame::Request) {
 
 fn decode_records(bytes: &[u8]) {
     let _ = record_batch::validate(bytes, true);
-    for split in record_batch::split(bytes) {
-        if let Ok((_, batch)) = split {
-            let _ = record_batch::validate(batch, true);
-            let _ = for_each_record(batch, &mut |r| {
-                let _ = r.header_pairs().count();
-                true
-            });
-        }
+    for (_, batch) in record_batch::split(bytes).flatten() {
+        let _ = record_batch::validate(batch, true);
+        let _ = for_each_record(batch, &mut |r| {
+            let _ = r.header_pairs().count();
+            true
+        });
     }
 }
 

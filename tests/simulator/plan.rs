@@ -263,8 +263,7 @@ fn lanes(d: &mut Draw, topics: &[TopicPlan], big: bool) -> Vec<LanePlan> {
 }
 
 fn knobs(d: &mut Draw) -> Knobs {
-    let mut knobs = Knobs::default();
-    knobs.time_limit = Duration::from_secs(20 * 60);
+    let mut knobs = Knobs { time_limit: Duration::from_secs(20 * 60), ..Knobs::default() };
     if d.chance(30) {
         knobs.net.latency = us(100)..d.ms(2..60);
     }

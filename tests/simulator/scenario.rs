@@ -149,7 +149,7 @@ async fn scenario(plan: Plan) -> (usize, u64) {
     check(&history, &read);
 
     // What is read once more after the last restart is what was read before it.
-    let cut = history.borrow().plan.seed % 2 == 0;
+    let cut = history.borrow().plan.seed.is_multiple_of(2);
     if cut {
         broker.power_cut();
         broker.start();
