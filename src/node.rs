@@ -7,7 +7,7 @@ mod data_dir;
 mod plan;
 
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -276,6 +276,7 @@ async fn run_shard(start: ShardStart) {
                         tracing::error!(why, "the metadata log was not closed cleanly");
                         all.clean = false;
                     }
+                    shard.set_write_checkpoints(None);
                     dir.finish(&all.checkpoints, all.clean).await;
                     let _ = ended.send(());
                 }
@@ -289,10 +290,9 @@ async fn run_controller_shard(
     options: impl FnOnce(Arc<StartHints>) -> ShardOptions,
     mailbox: Receiver<Job>,
     tell: Vec<OneshotSender<Arc<Prepared>>>,
-) -> Result<(DataDir, Rc<Shard>, Controller, Rc<Acceptor>), StartError> {
+) -> Result<(Rc<DataDir>, Rc<Shard>, Controller, Rc<Acceptor>), StartError> {
     let config = &plan.config;
-    let (dir, hints) = DataDir::open(config).await?;
-    let shard = Shard::new(options(Arc::new(hints.clone())));
+    let (dir, mut hints) = DataDir::open(config).await?;
     let this_broker = BrokerImage {
         broker_id: config.broker_id,
         rack: config.rack.clone(),
@@ -312,9 +312,15 @@ async fn run_controller_shard(
     .await
     .map_err(StartError::environment)?;
     let image: Arc<Image> = controller.image();
-    shard.set_controller(controller.clone());
     let existing = dir.remove_strays(&image).await?;
+    dir.forget_deleted(&mut hints, &existing).await?;
     let prepared = Arc::new(Prepared { hints: Arc::new(hints), existing });
+    let shard = Shard::new(options(prepared.hints.clone()));
+    shard.set_controller(controller.clone());
+    shard.set_write_checkpoints(Some({
+        let (dir, shard) = (dir.clone(), Rc::downgrade(&shard));
+        Rc::new(move || Box::pin(write_checkpoints(dir.clone(), shard.clone())))
+    }));
     for worker in tell {
         let _ = worker.send(prepared.clone());
     }
@@ -357,7 +363,7 @@ async fn stop_shard(shard: &Rc<Shard>, acceptor: &Rc<Acceptor>) -> Stopped {
 /// Writes the offset checkpoints now and then, until told to stop.
 async fn checkpoint_until(
     plan: &Arc<Plan>,
-    dir: &DataDir,
+    dir: &Rc<DataDir>,
     shard: &Rc<Shard>,
     stop: OneshotReceiver<()>,
 ) {
@@ -369,9 +375,18 @@ async fn checkpoint_until(
             Either::Left(_) => return,
             Either::Right((_, still)) => stop = still,
         }
+        write_checkpoints(dir.clone(), Rc::downgrade(shard)).await;
+    }
+}
+
+async fn write_checkpoints(dir: Rc<DataDir>, shard: Weak<Shard>) {
+    // Collected and written in one turn: what was collected first is not written last.
+    dir.take_checkpoint_turn().await;
+    if let Some(shard) = shard.upgrade() {
         let checkpoints = shard.all_checkpoints().await;
         if let Err(why) = dir.write_checkpoints(&checkpoints).await {
             tracing::error!(why, "the offset checkpoints can't be written");
         }
     }
+    dir.end_checkpoint_turn();
 }

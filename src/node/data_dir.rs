@@ -1,15 +1,17 @@
 //! The data directory: lock, identity, checkpoints, the mark of a clean stop, strays.
 //! Checks come before changes: a directory of another cluster or broker is left as it was.
 
-use std::collections::{BTreeMap, HashSet};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::config::BrokerConfig;
 use crate::controller::Image;
 use crate::error::StartError;
 use crate::log::checkpoint::{self, MetaProperties};
-use crate::runtime::{self, disk};
+use crate::runtime::{self, Notify, disk};
 use crate::shard::StartHints;
 use crate::types::{Offset, TopicPartition};
 
@@ -17,12 +19,17 @@ pub(super) struct DataDir {
     path: PathBuf,
     cluster_id: String,
     pub(super) probe: Option<disk::DiskProbe>,
+    /// Somebody collects or writes checkpoints.
+    checkpointing: Cell<bool>,
+    checkpointed: Notify,
     /// Released when the node ends.
     _lock: disk::DirLock,
 }
 
 impl DataDir {
-    pub(super) async fn open(config: &BrokerConfig) -> Result<(DataDir, StartHints), StartError> {
+    pub(super) async fn open(
+        config: &BrokerConfig,
+    ) -> Result<(Rc<DataDir>, StartHints), StartError> {
         let path = config.log_dir.clone();
         let refuse = |what: &str, e: &dyn std::fmt::Display| {
             StartError::environment(format!("log.dirs={}: {what}: {e}", path.display()))
@@ -56,7 +63,15 @@ impl DataDir {
             read_hints(&path).await.map_err(|e| refuse("its checkpoints are damaged", &e))?;
         disk::prepare_device(&path).await.map_err(|e| refuse("can't be read", &e))?;
         let probe = disk::probe(&path).await.ok();
-        Ok((DataDir { path, cluster_id, probe, _lock: lock }, hints))
+        let dir = DataDir {
+            path,
+            cluster_id,
+            probe,
+            checkpointing: Cell::new(false),
+            checkpointed: Notify::new(),
+            _lock: lock,
+        };
+        Ok((Rc::new(dir), hints))
     }
 
     pub(super) fn cluster_id(&self) -> &str {
@@ -102,6 +117,48 @@ impl DataDir {
         Ok(existing)
     }
 
+    /// The checkpoints may name partitions that were deleted before the last stop; a topic that is
+    /// made again under the same name must not find their offsets, after a crash neither.
+    pub(super) async fn forget_deleted(
+        &self,
+        hints: &mut StartHints,
+        existing: &HashSet<String>,
+    ) -> Result<(), StartError> {
+        let named = hints.recovery_points.len() + hints.log_start_offsets.len();
+        hints.recovery_points.retain(|tp, _| existing.contains(&tp.to_string()));
+        hints.log_start_offsets.retain(|tp, _| existing.contains(&tp.to_string()));
+        if hints.recovery_points.len() + hints.log_start_offsets.len() == named {
+            return Ok(());
+        }
+        let points: BTreeSet<&TopicPartition> =
+            hints.recovery_points.keys().chain(hints.log_start_offsets.keys()).collect();
+        let of = |map: &HashMap<TopicPartition, Offset>, tp| map.get(tp).copied().unwrap_or(0);
+        let left: Vec<(TopicPartition, Offset, Offset)> = points
+            .into_iter()
+            .map(|tp| {
+                (tp.clone(), of(&hints.recovery_points, tp), of(&hints.log_start_offsets, tp))
+            })
+            .collect();
+        self.write_checkpoints(&left).await.map_err(|why| {
+            StartError::environment(format!("the offset checkpoints can't be written: {why}"))
+        })
+    }
+
+    pub(super) async fn take_checkpoint_turn(&self) {
+        loop {
+            let ended = self.checkpointed.notified();
+            if !self.checkpointing.replace(true) {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    pub(super) fn end_checkpoint_turn(&self) {
+        self.checkpointing.set(false);
+        self.checkpointed.notify_waiters();
+    }
+
     pub(super) async fn write_checkpoints(
         &self,
         checkpoints: &[(TopicPartition, Offset, Offset)],
@@ -120,7 +177,7 @@ impl DataDir {
 
     /// The last act of a stop: checkpoints, and the mark that the files can be trusted.
     pub(super) async fn finish(
-        self,
+        &self,
         checkpoints: &[(TopicPartition, Offset, Offset)],
         clean: bool,
     ) {

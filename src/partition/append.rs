@@ -252,7 +252,8 @@ impl Partition {
 
     pub fn needs_flush(&self) -> bool {
         let Ok(log) = self.log() else { return false };
-        log.pending_bytes() > 0 || log.durable_offset() < self.state.borrow().sync_to
+        log.written_offset() < log.log_end_offset()
+            || log.durable_offset() < self.state.borrow().sync_to
     }
 
     /// One write of all that is pending, and one fdatasync if somebody was promised it: the group
@@ -273,10 +274,12 @@ impl Partition {
     }
 
     async fn flush_log(&self, log: &Log) -> Result<(), crate::log::LogError> {
-        if log.pending_bytes() > 0 {
+        // Also when nothing is pending: a roll by time or a close may have it in flight, and then
+        // this waits for its turn. To look at the pending bytes alone would spin until it is done.
+        if log.written_offset() < log.log_end_offset() {
             log.write_pending().await?;
-            self.advance(log);
         }
+        self.advance(log);
         let (sync, unflushed) = {
             let state = self.state.borrow();
             (state.sync_to.min(log.written_offset()) > log.durable_offset(), state.unflushed)

@@ -387,6 +387,8 @@ impl Partition {
         if let Some(bytes) = snapshot {
             log.put_producer_snapshot(log.log_end_offset(), bytes);
         }
+        // As a flush, so that what it covers is acknowledged; the close then finds nothing to write.
+        self.flush().await;
         log.close().await.map_err(|e| PartitionError::Storage(e.to_string()))?;
         Ok(true)
     }

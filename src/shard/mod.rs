@@ -17,6 +17,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures::future::LocalBoxFuture;
+
 pub use crate::log::Chunk;
 pub use crate::runtime::Instant as Deadline;
 pub use jobs::Job;
@@ -31,6 +33,9 @@ use crate::metrics::ShardCounters;
 use crate::runtime::Notify;
 use crate::runtime::mailbox::{Receiver, Sender};
 use crate::types::ShardId;
+
+/// Writes what `all_checkpoints` says now; one at a time, in the order of the calls.
+pub type WriteCheckpoints = Rc<dyn Fn() -> LocalBoxFuture<'static, ()>>;
 
 /// What every shard of a broker is given.
 pub struct ShardOptions {
@@ -60,6 +65,10 @@ pub struct Shard {
     flush_queue: flusher::FlushQueue,
     /// Only on shard 0.
     controller: RefCell<Option<Controller>>,
+    /// Only on shard 0: writes the offset checkpoints of the whole broker.
+    write_checkpoints: RefCell<Option<WriteCheckpoints>>,
+    /// Topics are gone that the checkpoint files may still name.
+    checkpoints_stale: Cell<bool>,
     /// Producer ids left of this shard's block: [next, end).
     producer_ids: Cell<(i64, i64)>,
     fetch_sessions: RefCell<fetch_sessions::FetchSessions>,
@@ -81,6 +90,8 @@ impl Shard {
             applied: Notify::new(),
             flush_queue: flusher::FlushQueue::default(),
             controller: RefCell::new(None),
+            write_checkpoints: RefCell::new(None),
+            checkpoints_stale: Cell::new(false),
             producer_ids: Cell::new((0, 0)),
             fetch_sessions: RefCell::default(),
             stopping: Cell::new(false),
@@ -97,6 +108,12 @@ impl Shard {
     /// The controller shard's controller.
     pub fn set_controller(&self, controller: Controller) {
         *self.controller.borrow_mut() = Some(controller);
+    }
+
+    /// On the controller shard: how a deletion gets its topics out of the checkpoint files. `None`
+    /// at the end (it holds the shard).
+    pub fn set_write_checkpoints(&self, write: Option<WriteCheckpoints>) {
+        *self.write_checkpoints.borrow_mut() = write;
     }
 
     pub fn counters(&self) -> &ShardCounters {

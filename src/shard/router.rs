@@ -371,5 +371,14 @@ impl Shard {
         for receiver in receivers {
             let _ = receiver.await;
         }
+        // A checkpoint names a partition without its topic's id: a topic that comes back under the
+        // same name must not find the deleted one's offsets there after a crash.
+        let write = self.write_checkpoints.borrow().clone();
+        if self.checkpoints_stale.get()
+            && let Some(write) = write
+        {
+            write().await;
+            self.checkpoints_stale.set(false);
+        }
     }
 }

@@ -119,6 +119,9 @@ impl Shard {
 
     fn swap_topics(&self, image: &Arc<Image>) -> Vec<Rc<Partition>> {
         let before = self.image.borrow().clone();
+        // Only what was there at the start has a past: a topic that is made now may have the name
+        // of one that was deleted, and must not inherit its offsets.
+        let at_start = before.cluster_id.is_empty();
         let mut deleted = Vec::new();
         let mut topics = self.topics.borrow_mut();
         let mut gone: Vec<TopicId> = topics
@@ -127,6 +130,9 @@ impl Shard {
             .filter(|t| image.topics.get(&t.image.name).is_none_or(|now| now.id != t.image.id))
             .map(|t| t.image.id)
             .collect();
+        if !gone.is_empty() {
+            self.checkpoints_stale.set(true);
+        }
         // Not in hash order: the simulator replays.
         gone.sort();
         for id in gone {
@@ -153,7 +159,7 @@ impl Shard {
                             p.set_config(config.clone());
                             p
                         }
-                        None => self.new_partition(topic, index, config.clone()),
+                        None => self.new_partition(topic, index, config.clone(), at_start),
                     },
                 ));
             }
@@ -174,12 +180,17 @@ impl Shard {
         topic: &Arc<TopicImage>,
         index: i32,
         config: Rc<PartitionConfig>,
+        at_start: bool,
     ) -> Rc<Partition> {
         let tp = TopicPartition { topic: topic.name.clone(), partition: index };
+        let hint = |of: &HashMap<TopicPartition, Offset>| match at_start {
+            true => of.get(&tp).copied().unwrap_or(0),
+            false => 0,
+        };
         let hints = OpenHints {
             clean: self.hints.clean,
-            recovery_point: self.hints.recovery_points.get(&tp).copied().unwrap_or(0),
-            log_start_offset: self.hints.log_start_offsets.get(&tp).copied().unwrap_or(0),
+            recovery_point: hint(&self.hints.recovery_points),
+            log_start_offset: hint(&self.hints.log_start_offsets),
         };
         let dir = self.data_dir.join(format!("{tp}"));
         let epoch = topic.partitions[index as usize].leader_epoch;

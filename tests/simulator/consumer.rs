@@ -172,7 +172,9 @@ impl Consumer {
     }
 
     fn request(&mut self, addr: SocketAddr, id: TopicId, partitions: &[i32]) -> FetchRequest {
+        // The first partition with data is always served: take turns.
         let mut wanted = partitions.to_vec();
+        self.rng.shuffle(&mut wanted);
         let (mut session_id, mut session_epoch) = (0, -1);
         if self.plan.session {
             let session = self.sessions.entry(addr).or_default();

@@ -144,13 +144,18 @@ impl Plan {
         let mut consumers = Vec::new();
         for (index, _) in topics.iter().enumerate() {
             for _ in 0..d.0.usize(1..=2) {
+                let partition_bytes = d.pick(&[1, 3_000, 100_000, 1_000_000]);
+                // One batch at a time, and each after max.wait: that would not come to its end.
+                let one = partition_bytes == 1;
+                let min_bytes = if one { 1 } else { d.pick(&[0, 1, 1, 5_000]) };
+                let max_wait_ms = if one { 10 } else { d.pick(&[0, 20, 100, 500]) };
                 consumers.push(ConsumerPlan {
                     topic: index,
                     session: d.chance(50),
                     by_topic_id: d.chance(50),
-                    max_wait_ms: d.pick(&[0, 20, 100, 500]),
-                    min_bytes: d.pick(&[0, 1, 1, 5_000]),
-                    partition_bytes: d.pick(&[1, 3_000, 100_000, 1_000_000]),
+                    max_wait_ms,
+                    min_bytes,
+                    partition_bytes,
                 });
             }
         }
