@@ -294,6 +294,12 @@ fn warnings(r: &Report, rate: f64) -> Vec<String> {
             r.unsent_records
         ));
     }
+    let unanswered = r.verification.records_sent.saturating_sub(r.verification.records_acked);
+    if unanswered > 0 {
+        warnings.push(format!(
+            "{unanswered} records were sent and never acknowledged: the ack latencies leave them out, so the true tail is longer"
+        ));
+    }
     warnings
 }
 
