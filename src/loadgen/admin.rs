@@ -20,6 +20,7 @@ use smallvec::SmallVec;
 
 use super::client::{ClientError, Connection, RawRequest};
 use crate::runtime::executor::run_blocking;
+use crate::runtime::{now, sleep};
 use crate::types::TopicId;
 use crate::wire::fetch::{self, FetchRequest, FetchResponse};
 use crate::wire::produce::{self, ProducePartitionResponse};
@@ -32,6 +33,8 @@ pub const FETCH_VERSIONS: (i16, i16) = (4, 18);
 /// From these versions on a topic is named by its id (KIP-516).
 pub const PRODUCE_BY_ID: i16 = 13;
 pub const FETCH_BY_ID: i16 = 13;
+
+const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
 
 /// `timestamp` of ListOffsets.
 pub const LATEST: i64 = -1;
@@ -240,7 +243,15 @@ impl Connection {
             .with_transaction_timeout_ms(i32::MAX)
             .with_producer_id((-1).into())
             .with_producer_epoch(-1);
-        let (answer, _) = self.call_latest(&request, limit).await?;
+        let until = now() + limit;
+        let answer = loop {
+            let (answer, _) = self.call_latest(&request, limit).await?;
+            // A broker that has just started hands out ids a moment later: every client waits.
+            if answer.error_code != COORDINATOR_LOAD_IN_PROGRESS || now() >= until {
+                break answer;
+            }
+            sleep(Duration::from_millis(20)).await;
+        };
         check("InitProducerId".to_string(), answer.error_code, None)?;
         Ok((answer.producer_id.0, answer.producer_epoch))
     }

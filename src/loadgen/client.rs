@@ -6,11 +6,12 @@
 //! every request that was accepted by `send` gets exactly one completion, an error included.
 //! Not here: what the requests mean (`admin.rs`), retries, reconnecting.
 
+mod transport;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -22,6 +23,7 @@ use smallvec::SmallVec;
 use crate::runtime::mailbox::oneshot;
 use crate::runtime::{Notify, Stream, spawn, timeout};
 use crate::wire::frame;
+use transport::{read_loop, skip_tagged_fields, write_loop};
 
 /// Longest answer that is believed: beyond this the length is garbage.
 const FRAME_BYTES_MAX: usize = 256 << 20;
@@ -394,177 +396,6 @@ impl Shared {
     }
 }
 
-fn take_uvarint(bytes: &mut Bytes) -> Option<u32> {
-    let mut value = 0u32;
-    for shift in [0, 7, 14, 21, 28] {
-        if !bytes.has_remaining() {
-            return None;
-        }
-        let byte = bytes.get_u8();
-        value |= u32::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-/// KIP-482: count, then (tag, size, bytes) each.
-fn skip_tagged_fields(bytes: &mut Bytes) -> Option<()> {
-    for _ in 0..take_uvarint(bytes)? {
-        take_uvarint(bytes)?;
-        let size = take_uvarint(bytes)? as usize;
-        if size > bytes.len() {
-            return None;
-        }
-        bytes.advance(size);
-    }
-    Some(())
-}
-
-async fn write_loop(shared: Rc<Shared>) {
-    loop {
-        let ready = shared.outgoing_ready.notified();
-        if shared.closed.borrow().is_some() {
-            return;
-        }
-        let batch: SmallVec<[Outgoing; 8]> = {
-            let mut queue = shared.outgoing.borrow_mut();
-            let (mut count, mut bytes, mut pieces) = (0, 0, 0);
-            for o in queue.iter() {
-                bytes += o.pieces.iter().map(Bytes::len).sum::<usize>();
-                pieces += o.pieces.len();
-                if count > 0 && (bytes > WRITE_BYTES || pieces > WRITE_PIECES) {
-                    break;
-                }
-                count += 1;
-            }
-            queue.drain(..count).collect()
-        };
-        if batch.is_empty() {
-            ready.await;
-            continue;
-        }
-        let slices: SmallVec<[&[u8]; 24]> =
-            batch.iter().flat_map(|o| o.pieces.iter().map(|b| &b[..])).collect();
-        let result = shared.stream.write_vectored_all(&slices).await;
-        drop(slices);
-        let outcome = match &result {
-            Ok(()) => Ok(()),
-            Err(e) => Err(shared.closed_error(&format!("writing failed: {e}"))),
-        };
-        for done in batch.into_iter().filter_map(|o| o.written) {
-            done(outcome.clone());
-        }
-        if let Err(e) = result {
-            shared.close(&format!("writing failed: {e}"));
-            return;
-        }
-    }
-}
-
-async fn read_loop(shared: Rc<Shared>) {
-    let reason = match read_frames(&shared).await {
-        Ok(()) => "the broker closed it".to_string(),
-        Err(reason) => reason,
-    };
-    shared.close(&reason);
-}
-
-/// Until the end of the stream.
-async fn read_frames(shared: &Rc<Shared>) -> Result<(), String> {
-    let pool: Pool = Arc::default();
-    let mut buffer = vec![0u8; READ_BUFFER_BYTES];
-    let mut filled = 0;
-    loop {
-        let mut at = 0;
-        // Every whole frame in the buffer.
-        while let Some(length) = frame_length(&buffer[at..filled])? {
-            let have = filled - at - 4;
-            if have >= length {
-                shared.answered(Bytes::copy_from_slice(&buffer[at + 4..at + 4 + length]))?;
-                at += 4 + length;
-            } else if length + 4 > READ_BUFFER_BYTES {
-                let mut frame = PooledBuffer::take(&pool, length);
-                frame.bytes[..have].copy_from_slice(&buffer[at + 4..filled]);
-                let mut done = have;
-                while done < length {
-                    let n = read(shared, &mut frame.bytes[done..length]).await?;
-                    if n == 0 {
-                        return Err("the broker closed it inside an answer".to_string());
-                    }
-                    done += n;
-                }
-                at = filled;
-                shared.answered(Bytes::from_owner(frame).slice(..length))?;
-            } else {
-                break;
-            }
-        }
-        buffer.copy_within(at..filled, 0);
-        filled -= at;
-        let n = read(shared, &mut buffer[filled..]).await?;
-        if n == 0 {
-            return if filled == 0 {
-                Ok(())
-            } else {
-                Err("the broker closed it inside an answer".to_string())
-            };
-        }
-        filled += n;
-    }
-}
-
-async fn read(shared: &Rc<Shared>, into: &mut [u8]) -> Result<usize, String> {
-    shared.stream.read(into).await.map_err(|e| format!("reading failed: {e}"))
-}
-
-/// `None` until the four bytes are there.
-fn frame_length(bytes: &[u8]) -> Result<Option<usize>, String> {
-    let Some(prefix) = bytes.first_chunk::<4>() else { return Ok(None) };
-    let length = i32::from_be_bytes(*prefix);
-    match usize::try_from(length) {
-        Ok(n) if n <= FRAME_BYTES_MAX => Ok(Some(n)),
-        _ => Err(format!("an answer of {length} bytes can't be: is this a Kafka listener?")),
-    }
-}
-
-/// Read buffers of big answers, used again when the last slice of an answer is gone: neither the
-/// allocator nor the kernel has to make (and zero) a megabyte for each fetch. `Arc` and `Mutex` only
-/// because `Bytes` demands an owner that is Send; both are uncontended.
-type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
-
-struct PooledBuffer {
-    bytes: Vec<u8>,
-    pool: Pool,
-}
-
-impl PooledBuffer {
-    fn take(pool: &Pool, length: usize) -> PooledBuffer {
-        let mut bytes = pool.lock().ok().and_then(|mut p| p.pop()).unwrap_or_default();
-        if bytes.len() < length {
-            bytes.resize(length, 0);
-        }
-        PooledBuffer { bytes, pool: pool.clone() }
-    }
-}
-
-impl AsRef<[u8]> for PooledBuffer {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for PooledBuffer {
-    fn drop(&mut self) {
-        if let Ok(mut pool) = self.pool.lock()
-            && pool.len() < POOLED_BUFFERS
-        {
-            pool.push(std::mem::take(&mut self.bytes));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -574,35 +405,5 @@ mod tests {
         assert_eq!(error_name(6), "NOT_LEADER_OR_FOLLOWER");
         assert_eq!(error_name(-1), "UNKNOWN_SERVER_ERROR");
         assert_eq!(error_name(12345), "error 12345");
-    }
-
-    #[test]
-    fn tagged_fields_are_skipped_and_lies_refused() {
-        let mut empty = Bytes::from_static(&[0, 7]);
-        assert_eq!(skip_tagged_fields(&mut empty), Some(()));
-        assert_eq!(&empty[..], &[7]);
-        let mut one = Bytes::from_static(&[1, 5, 2, 9, 9, 7]);
-        assert_eq!(skip_tagged_fields(&mut one), Some(()));
-        assert_eq!(&one[..], &[7]);
-        assert_eq!(skip_tagged_fields(&mut Bytes::from_static(&[1, 5, 200])), None);
-        assert_eq!(skip_tagged_fields(&mut Bytes::from_static(&[1, 5, 9, 0])), None);
-    }
-
-    #[test]
-    fn frame_lengths_out_of_range_are_refused() {
-        assert_eq!(frame_length(&[0, 0, 0]), Ok(None));
-        assert_eq!(frame_length(&[0, 0, 1, 0]), Ok(Some(256)));
-        assert!(frame_length(&[0xff, 0xff, 0xff, 0xff]).is_err());
-        assert!(frame_length(b"HTTP").is_err());
-    }
-
-    #[test]
-    fn buffers_of_big_answers_come_back() {
-        let pool: Pool = Arc::default();
-        let bytes = Bytes::from_owner(PooledBuffer::take(&pool, 100_000)).slice(..10);
-        assert!(pool.lock().unwrap().is_empty());
-        drop(bytes);
-        assert_eq!(pool.lock().unwrap().len(), 1);
-        assert_eq!(PooledBuffer::take(&pool, 10).bytes.len(), 100_000);
     }
 }

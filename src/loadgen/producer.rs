@@ -7,6 +7,8 @@
 //! batches of a partition leave in the order they were made; there are no retries: a batch that was
 //! refused is an error in the report, and a connection that ends is the end of the run.
 
+mod lanes;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -25,6 +27,7 @@ use super::workload::{Acks, Arrivals, Payload};
 use crate::runtime::{Notify, now, timeout, wall_clock_ms, yield_if_needed};
 use crate::wire::produce;
 use crate::wire::records::BatchBuilder;
+use lanes::{Batch, Lane, Link, State};
 
 /// Records made before others get a turn; in a closed loop they share one reading of the clock.
 const TURN_RECORDS: usize = 64;
@@ -39,44 +42,6 @@ const RECORD_OVERHEAD_BYTES: usize = 16;
 
 /// (intended time, how many records).
 type Runs = Vec<(u64, u32)>;
-
-struct Batch {
-    partition: i32,
-    first_sequence: u64,
-    records: u32,
-    bytes: Bytes,
-    runs: Runs,
-}
-
-/// One partition, from this producer's side.
-struct Lane {
-    node: usize,
-    builder: BatchBuilder,
-    opened_ns: u64,
-    runs: Runs,
-    next_sequence: u64,
-    /// Idempotent sequence number of the next batch.
-    next_base_sequence: i32,
-    sent: PartitionSent,
-}
-
-struct Link {
-    connection: Connection,
-    version: i16,
-    waiting: VecDeque<Batch>,
-    /// When each request in flight was sent.
-    in_flight: VecDeque<u64>,
-}
-
-struct State {
-    lanes: Vec<Lane>,
-    links: Vec<Link>,
-    payload: Payload,
-    arrivals: Arrivals,
-    lane: usize,
-    spare_runs: Vec<Runs>,
-    refused_in_a_row: u32,
-}
 
 struct Producer {
     control: Arc<Control>,
@@ -501,46 +466,6 @@ impl Producer {
     }
 }
 
-impl State {
-    /// Moves to the next partition whose connection has room for another batch.
-    fn pick_lane(&mut self, in_flight_max: usize) -> bool {
-        for step in 0..self.lanes.len() {
-            let candidate = (self.lane + step) % self.lanes.len();
-            let link = &self.links[self.lanes[candidate].node];
-            if link.in_flight.len() < in_flight_max || link.waiting.len() < WAITING_BATCHES {
-                self.lane = candidate;
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Closes a partition's open batch and queues it; the next record starts on the next partition.
-    fn seal(&mut self, partition: usize, (producer_id, epoch): (i64, i16)) {
-        let fresh = self.spare_runs.pop().unwrap_or_default();
-        let lane = &mut self.lanes[partition];
-        let records = lane.builder.record_count() as u32;
-        if producer_id >= 0 {
-            lane.builder.producer(producer_id, epoch, lane.next_base_sequence);
-            lane.next_base_sequence = next_base_sequence(lane.next_base_sequence, records);
-        }
-        let batch = Batch {
-            partition: partition as i32,
-            first_sequence: lane.next_sequence - u64::from(records),
-            records,
-            bytes: lane.builder.finish().into(),
-            runs: std::mem::replace(&mut lane.runs, fresh),
-        };
-        self.links[lane.node].waiting.push_back(batch);
-        self.lane = (partition + 1) % self.lanes.len();
-    }
-}
-
-/// Sequence numbers wrap to 0 after i32::MAX (KIP-98).
-fn next_base_sequence(base: i32, records: u32) -> i32 {
-    ((base as u32 + records) & 0x7fff_ffff) as i32
-}
-
 /// The answer to a request for one partition.
 fn base_offset(version: i16, body: &Bytes) -> Result<i64, ClientError> {
     let answer = produce::decode_response(version, body)
@@ -555,17 +480,5 @@ fn base_offset(version: i16, body: &Bytes) -> Result<i64, ClientError> {
             message: p.error_message.clone().filter(|m| *m != error_name(p.error_code)),
         }),
         Some(p) => Ok(p.base_offset),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn idempotent_sequences_wrap_to_zero() {
-        assert_eq!(next_base_sequence(0, 10), 10);
-        assert_eq!(next_base_sequence(i32::MAX, 1), 0);
-        assert_eq!(next_base_sequence(i32::MAX - 1, 5), 3);
     }
 }

@@ -285,7 +285,8 @@ impl View<'_> {
             }
             if now_ns >= next_tick_ns {
                 let cpu = self.read_cpu(&around, &last_cpu);
-                let phase = schedule.phase(now_ns.saturating_sub(1));
+                // The second that ends here, whichever moment of it we woke at.
+                let phase = schedule.phase(next_tick_ns.saturating_sub(500_000_000));
                 let at_s = schedule.seconds(now_ns);
                 let errors = control.error_count();
                 let tick = Tick::new(at_s, phase, &interval, &cpu.since(&last_cpu), errors);
