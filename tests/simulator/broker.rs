@@ -101,13 +101,19 @@ impl Broker {
                 sleep(*down).await;
                 self.start();
             }
-            Fault::KillThenPowerCut { between, restart_first, down } => {
+            Fault::KillThenPowerCut { slow_syncs, between, restart_first, down } => {
+                if let Some(lasts) = slow_syncs {
+                    let slow = Duration::from_millis(20)..Duration::from_millis(150);
+                    sim::with_knobs(|k| k.disk.sync_latency = slow);
+                    sleep(*lasts).await;
+                }
                 self.kill();
                 if *restart_first {
                     self.start();
                 }
                 sleep(*between).await;
                 self.power_cut();
+                self.heal();
                 sleep(*down).await;
                 self.start();
             }

@@ -69,8 +69,10 @@ pub enum Fault {
     PowerCut {
         down: Duration,
     },
-    /// A kill, then the power goes before, while or after the broker starts again.
+    /// A kill, then the power goes before, while or after the broker starts again; mostly while
+    /// syncs are slow (for so long before the kill), so that much is written and not synced.
     KillThenPowerCut {
+        slow_syncs: Option<Duration>,
         between: Duration,
         restart_first: bool,
         down: Duration,
@@ -295,8 +297,9 @@ fn faults(d: &mut Draw) -> Vec<(Duration, Fault)> {
                 0..15 => Fault::Kill { down },
                 15..40 => Fault::PowerCut { down },
                 40..52 => Fault::KillThenPowerCut {
-                    between: d.ms(0..60),
-                    restart_first: d.chance(70),
+                    slow_syncs: d.chance(60).then(|| d.ms(20..200)),
+                    between: if d.chance(40) { d.ms(0..40) } else { d.ms(50..1_500) },
+                    restart_first: d.chance(80),
                     down,
                 },
                 52..60 => Fault::PowerCutsDuringRecovery {
