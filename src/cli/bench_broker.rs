@@ -8,7 +8,10 @@ use crate::config::BrokerConfig;
 use crate::error::StartError;
 use crate::loadgen::LocalBroker;
 use crate::node::{Node, free_port_range};
-use crate::runtime::machine;
+use crate::runtime::{self, machine};
+
+/// How the generator names its threads.
+const GENERATOR_THREADS: &str = "bench-";
 
 pub fn start(request: BrokerRequest) -> Result<LocalBroker, StartError> {
     // Beside the working directory's disk, not /tmp: that is often memory, which has no O_DIRECT.
@@ -30,12 +33,14 @@ pub fn start(request: BrokerRequest) -> Result<LocalBroker, StartError> {
     // A small limit only shows later, as connections that are refused.
     let _ = machine::raise_open_files_limit();
     let node = Node::start(config)?;
-    let clocks = node.cpu_clocks();
     let counters = node.counters.clone();
     Ok(LocalBroker {
         bootstrap: node.bootstrap()[0],
         cpu_seconds: Box::new(move || {
-            clocks.iter().filter_map(|c| c.time()).map(|t| t.as_secs_f64()).sum()
+            // All of the process but the generator: the kernel's io_uring workers (fdatasync,
+            // fallocate) and the blocking pool are the broker's too.
+            let generator = runtime::cpu_time_of_threads(GENERATOR_THREADS);
+            runtime::process_cpu_time().saturating_sub(generator).as_secs_f64()
         }),
         data_crossings: Box::new(move || counters.iter().map(|c| c.data_crossings.get()).sum()),
         stop: Box::new(move || {

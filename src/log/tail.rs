@@ -119,7 +119,7 @@ impl Tail {
             // never has bytes that are still to be read from the file.
             if wanted <= OPEN_BYTES_MAX || open.len < BLOCK {
                 let size = wanted.max((open.buf.len() * 2).min(OPEN_BYTES_MAX));
-                let mut larger = AlignedBuf::zeroed(size);
+                let mut larger = AlignedBuf::unzeroed(size);
                 larger[..open.len].copy_from_slice(&open.buf[..open.len]);
                 open.buf = larger;
                 return;
@@ -128,7 +128,7 @@ impl Tail {
         let prefix = (position % BLOCK as u64) as usize;
         let file_position = position - prefix as u64;
         let mut open = OpenBuffer {
-            buf: AlignedBuf::zeroed(self.open_bytes.max(round_up(prefix + need))),
+            buf: AlignedBuf::unzeroed(self.open_bytes.max(round_up(prefix + need))),
             segment: segment.clone(),
             file_position,
             prefix,
@@ -174,8 +174,9 @@ impl Tail {
         }
         let mut buf = open.buf;
         if used * 2 <= capacity {
-            let mut smaller = AlignedBuf::zeroed(used);
+            let mut smaller = AlignedBuf::unzeroed(used);
             smaller[..open.len].copy_from_slice(&buf[..open.len]);
+            smaller[open.len..].fill(0);
             buf = smaller;
         } else {
             buf[open.len..used].fill(0);

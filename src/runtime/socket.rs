@@ -93,6 +93,19 @@ impl Stream {
         }
     }
 
+    /// As `read`, into the buffer's spare room (there must be some), which is not zeroed first.
+    pub async fn read_buf(&self, buf: &mut bytes::BytesMut) -> io::Result<usize> {
+        match &self.0 {
+            StreamInner::Real(stream) => stream.read_buf(buf).await,
+            StreamInner::Sim(stream) => {
+                let mut read = vec![0; buf.capacity() - buf.len()];
+                let n = stream.read(&mut read).await?;
+                buf.extend_from_slice(&read[..n]);
+                Ok(n)
+            }
+        }
+    }
+
     /// One writer at a time.
     pub async fn write_all(&self, buf: &[u8]) -> io::Result<()> {
         match &self.0 {

@@ -77,14 +77,9 @@ impl FrameReader {
                 self.buffer = BytesMut::new();
             }
             let room = self.missing().min(READ_BUFFER_BYTES_MAX).max(self.read_bytes);
-            let filled = self.buffer.len();
             // Room for the whole frame at once, so that it is not moved as it grows.
             self.buffer.reserve(self.missing().max(room));
-            self.buffer.resize(filled + room, 0);
-            let read = self.stream.read(&mut self.buffer[filled..]).await;
-            let n = *read.as_ref().unwrap_or(&0);
-            self.buffer.truncate(filled + n);
-            read?;
+            let n = self.stream.read_buf(&mut self.buffer).await?;
             if n == 0 {
                 if self.buffer.is_empty() {
                     return Ok(None);
@@ -92,7 +87,7 @@ impl FrameReader {
                 let (have, need) = (self.buffer.len(), self.buffer.len() + self.missing().max(1));
                 return Err(FrameReadError::CutShort { have, need });
             }
-            if n == room {
+            if n >= room {
                 self.read_bytes = (self.read_bytes * 2).min(READ_BUFFER_BYTES_MAX);
             } else if n < self.read_bytes / 4 {
                 self.read_bytes = (self.read_bytes / 2).max(READ_BUFFER_BYTES_MIN);

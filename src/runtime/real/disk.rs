@@ -12,6 +12,7 @@ use std::rc::Rc;
 use glommio::io::{BufferedFile, DmaBuffer, DmaFile, OpenOptions, ReadResult};
 
 use super::super::disk::{BLOCK, OpenMode};
+use super::super::sim;
 use super::{blocking, io_error};
 
 /// A write that moves nothing, or an interrupted call, is tried so often before it is an error.
@@ -27,10 +28,20 @@ impl AlignedBuf {
     /// `len` is rounded up to a multiple of `BLOCK`.
     pub fn zeroed(len: usize) -> AlignedBuf {
         let size = len.max(1).next_multiple_of(BLOCK);
-        let mut buf = glommio::allocate_dma_buffer_global(size);
-        buf.as_bytes_mut().fill(0); // glommio's memory is uninitialised
+        let mut buf = AlignedBuf::unzeroed(size);
+        buf.0.as_bytes_mut().fill(0); // glommio's memory is uninitialised
         if len == 0 {
-            buf.trim_to_size(0);
+            buf.0.trim_to_size(0);
+        }
+        buf
+    }
+
+    /// What it holds is anything: whoever writes it out has put something everywhere.
+    pub fn unzeroed(len: usize) -> AlignedBuf {
+        let mut buf = glommio::allocate_dma_buffer_global(len.max(1).next_multiple_of(BLOCK));
+        if sim::active() {
+            // The same in every run, and never what a careless writer would hope for.
+            buf.as_bytes_mut().fill(0xA5);
         }
         AlignedBuf(buf)
     }

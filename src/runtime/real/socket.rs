@@ -152,6 +152,17 @@ impl Stream {
         self.shared.local
     }
 
+    pub async fn read_buf(&self, buf: &mut bytes::BytesMut) -> io::Result<usize> {
+        let spare = buf.spare_capacity_mut();
+        // SAFETY: recv only writes to this memory and nobody reads it before `set_len`, which
+        // covers just the bytes that recv says it wrote.
+        let spare =
+            unsafe { std::slice::from_raw_parts_mut(spare.as_mut_ptr().cast::<u8>(), spare.len()) };
+        let n = self.read(spare).await?;
+        unsafe { buf.set_len(buf.len() + n) };
+        Ok(n)
+    }
+
     pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         poll_fn(|cx| {
             loop {
