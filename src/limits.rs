@@ -14,8 +14,10 @@ pub const FRAME_BYTES_MIN: usize = 8;
 /// Requests one connection may serve before it lets others run (glommio rule 2).
 pub const CONNECTION_TURN_REQUESTS: usize = 16;
 
-/// Decompressed bytes of one batch that the broker is willing to look at.
-pub const DECOMPRESSED_BATCH_BYTES: usize = 128 * 1024 * 1024;
+/// Decompressed bytes of one batch that the broker is willing to look at: 64 times the largest batch
+/// that it takes by default, and a shard looks at one at a time. Larger batches may be this times their size.
+pub const DECOMPRESSED_BATCH_BYTES: usize = 64 * 1024 * 1024;
+pub const DECOMPRESSED_RATIO: usize = 32;
 
 /// Appends that one partition queues while its log opens (recovery after a kill can take a while).
 pub const APPENDS_WAITING_FOR_OPEN: usize = 10_000;

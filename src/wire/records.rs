@@ -6,7 +6,7 @@ use std::cell::Cell;
 
 use super::compression;
 use super::record_batch::{self, BatchError, BatchHeader, HEADER_BYTES};
-use crate::limits::DECOMPRESSED_BATCH_BYTES;
+use crate::limits::{DECOMPRESSED_BATCH_BYTES, DECOMPRESSED_RATIO};
 use crate::types::Compression;
 
 /// One record, borrowed from decompressed batch bytes.
@@ -53,7 +53,8 @@ pub fn for_each_record(
         Some(codec) => {
             let mut scratch = SCRATCH.take();
             scratch.clear();
-            let done = compression::decompress(codec, body, &mut scratch, DECOMPRESSED_BATCH_BYTES)
+            let limit = DECOMPRESSED_BATCH_BYTES.max(body.len() * DECOMPRESSED_RATIO);
+            let done = compression::decompress(codec, body, &mut scratch, limit)
                 .and_then(|()| walk(&scratch, header.record_count, f));
             if scratch.capacity() <= SCRATCH_BYTES_KEPT {
                 SCRATCH.set(scratch);
