@@ -111,3 +111,10 @@ fn seed_66_a_new_topic_does_not_inherit_offsets_of_a_deleted_one() {
 fn seed_14_checkpoints_forget_a_deleted_topic_before_its_name_comes_back() {
     scenario::run(14);
 }
+
+/// A start moved a deleted topic's directory aside without making that durable: after a power cut its
+/// records were back, under a new topic of the same name.
+#[test]
+fn seed_102_what_a_start_sets_aside_stays_aside() {
+    scenario::run(102);
+}

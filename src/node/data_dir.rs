@@ -84,6 +84,7 @@ impl DataDir {
             .await
             .map_err(|e| StartError::environment(format!("{}: {e}", self.path.display())))?;
         let mut existing = HashSet::new();
+        let names: HashSet<String> = listed.iter().map(|e| e.name.clone()).collect();
         for entry in listed.into_iter().filter(|e| e.is_dir) {
             let dir = self.path.join(&entry.name);
             if entry.name.ends_with("-delete") {
@@ -104,11 +105,25 @@ impl DataDir {
                 _ if entry.name.rsplit_once('-').is_some_and(|(_, i)| i.parse::<u32>().is_ok())
                     && entry.name != "__cluster_metadata-0" =>
                 {
-                    let stray = self.path.join(format!("{}-stray", entry.name));
+                    let mut free = (0u32..)
+                        .map(|n| format!("{}.{n}-stray", entry.name))
+                        .filter(|n| !names.contains(n));
+                    let stray = self.path.join(free.next().unwrap_or_default());
                     tracing::warn!(dir = %dir.display(), to = %stray.display(),
                         "no such partition in the metadata: set aside");
-                    if let Err(e) = disk::rename(&dir, &stray).await {
-                        tracing::warn!(dir = %dir.display(), error = %e, "can't be set aside");
+                    // Durable before a topic of this name can be made again: a power cut must not bring
+                    // the old records back under the new topic.
+                    let moved = disk::rename(&dir, &stray).await;
+                    if let Err(e) = async {
+                        moved?;
+                        disk::sync_dir(&self.path).await
+                    }
+                    .await
+                    {
+                        return Err(StartError::environment(format!(
+                            "{} is of a deleted topic and can't be set aside ({e}): move it away",
+                            dir.display()
+                        )));
                     }
                 }
                 _ => {}
