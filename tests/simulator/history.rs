@@ -47,6 +47,8 @@ pub struct History {
     /// Power cuts so far: an answer that was asked for before one is not believed after it.
     pub power_cuts: u32,
     pub batches_served: u64,
+    /// The last fault is over.
+    pub healed: bool,
 }
 
 impl History {
@@ -65,6 +67,7 @@ impl History {
             producer_ids: BTreeSet::new(),
             power_cuts: 0,
             batches_served: 0,
+            healed: false,
         }
     }
 

@@ -149,7 +149,7 @@ impl Plan {
                 let partition_bytes = d.pick(&[1, 3_000, 100_000, 1_000_000]);
                 // One batch at a time, and each after max.wait: that would not come to its end.
                 let one = partition_bytes == 1;
-                let min_bytes = if one { 1 } else { d.pick(&[0, 1, 1, 5_000]) };
+                let min_bytes = d.pick(&[0, 1, 1, 5_000]).min(partition_bytes / 2 + 1);
                 let max_wait_ms = if one { 10 } else { d.pick(&[0, 20, 100, 500]) };
                 consumers.push(ConsumerPlan {
                     topic: index,

@@ -114,6 +114,7 @@ async fn scenario(plan: Plan) -> (usize, u64) {
         broker.suffer(fault).await;
     }
     broker.heal();
+    history.borrow_mut().healed = true;
     stop_side.set(true);
     lanes.all_within_the_limit("producers").await;
     side.all_within_the_limit("side topics").await;
