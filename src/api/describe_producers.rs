@@ -1,14 +1,12 @@
 //! DescribeProducers (61), v0 (KIP-664): the idempotent producers that a partition remembers.
 
-use futures::stream::{self, StreamExt};
 use kafka_protocol::messages::describe_producers_response::{
     PartitionResponse, ProducerState, TopicResponse,
 };
 use kafka_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse, ProducerId};
 
 use super::error_map::ApiError;
-use super::{RequestContext, topic_name};
-use crate::limits::REQUEST_PARTITIONS_IN_FLIGHT;
+use super::{RequestContext, fan_out, topic_name};
 use crate::shard::Router;
 use crate::shard::router::ProducerInfo;
 use crate::types::TopicPartition;
@@ -19,26 +17,15 @@ pub async fn handle(
     router: &Router,
     request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
-    let mut asks = Vec::new();
-    for topic in &request.topics {
-        for index in &topic.partition_indexes {
-            asks.push(answer(router, topic.name.as_str(), *index));
-        }
-    }
-    let mut answers = stream::iter(asks)
-        .buffered(REQUEST_PARTITIONS_IN_FLIGHT)
-        .collect::<Vec<_>>()
-        .await
-        .into_iter();
-    let topics = request
-        .topics
-        .iter()
-        .map(|topic| {
-            TopicResponse::default()
-                .with_name(topic.name.clone())
-                .with_partitions(answers.by_ref().take(topic.partition_indexes.len()).collect())
-        })
-        .collect();
+    let topics = fan_out::by_topic(
+        &request.topics,
+        |topic| &topic.partition_indexes,
+        |topic, index| answer(router, &topic.name, *index),
+        |topic, partitions| {
+            TopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions)
+        },
+    )
+    .await;
     DescribeProducersResponse::default().with_topics(topics)
 }
 
@@ -53,12 +40,7 @@ async fn answer(router: &Router, name: &str, index: i32) -> PartitionResponse {
 async fn producers(router: &Router, name: &str, index: i32) -> Result<Vec<ProducerInfo>, ApiError> {
     topic_name::validate(name)
         .map_err(|text| ApiError::new(error_code::INVALID_TOPIC_EXCEPTION, text))?;
-    let image = router.image();
-    let topic = image.topic(name).ok_or_else(ApiError::unknown_topic_or_partition)?;
-    if !(0..topic.partitions.len() as i32).contains(&index) {
-        return Err(ApiError::unknown_topic_or_partition());
-    }
-    let tp = TopicPartition::new(topic.name.clone(), index);
+    let tp = TopicPartition::new(name, index);
     Ok(router.describe_producers(&tp).await?)
 }
 

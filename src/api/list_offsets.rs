@@ -7,17 +7,14 @@
 
 use std::collections::HashMap;
 
-use futures::stream::{self, StreamExt};
 use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
 use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
-use super::RequestContext;
 use super::error_map::partition_code;
-use crate::controller::TopicImage;
-use crate::limits::REQUEST_PARTITIONS_IN_FLIGHT;
+use super::{RequestContext, fan_out};
 use crate::shard::Router;
 use crate::shard::router::{OffsetAnswer, OffsetQuery};
 use crate::types::TopicPartition;
@@ -35,7 +32,6 @@ pub async fn handle(
     router: &Router,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
-    let image = router.image();
     let read_committed = request.isolation_level == 1;
     let mut times: HashMap<(&str, i32), usize> = HashMap::new();
     for topic in &request.topics {
@@ -44,35 +40,27 @@ pub async fn handle(
         }
     }
 
-    let mut asks = Vec::with_capacity(times.len());
-    for topic in &request.topics {
-        let known = image.topic(&topic.name);
-        for partition in &topic.partitions {
+    let topics = fan_out::by_topic(
+        &request.topics,
+        |topic| &topic.partitions,
+        |topic, partition| {
             let twice = times[&(topic.name.as_str(), partition.partition_index)] > 1;
-            asks.push(answer(cx, router, known.map(|t| &**t), twice, read_committed, partition));
-        }
-    }
-    let mut answers = stream::iter(asks)
-        .buffered(REQUEST_PARTITIONS_IN_FLIGHT)
-        .collect::<Vec<_>>()
-        .await
-        .into_iter();
-    let topics = request
-        .topics
-        .iter()
-        .map(|topic| {
+            answer(cx, router, &topic.name, twice, read_committed, partition)
+        },
+        |topic, partitions| {
             ListOffsetsTopicResponse::default()
                 .with_name(topic.name.clone())
-                .with_partitions(answers.by_ref().take(topic.partitions.len()).collect())
-        })
-        .collect();
+                .with_partitions(partitions)
+        },
+    )
+    .await;
     ListOffsetsResponse::default().with_topics(topics)
 }
 
 async fn answer(
     cx: &RequestContext,
     router: &Router,
-    topic: Option<&TopicImage>,
+    topic: &str,
     twice: bool,
     read_committed: bool,
     partition: &ListOffsetsPartition,
@@ -85,12 +73,7 @@ async fn answer(
     let Some(query) = query(partition.timestamp, cx.api_version, read_committed) else {
         return row.with_error_code(error_code::UNSUPPORTED_VERSION);
     };
-    let known =
-        topic.filter(|t| (0..t.partitions.len() as i32).contains(&partition.partition_index));
-    let Some(topic) = known else {
-        return row.with_error_code(error_code::UNKNOWN_TOPIC_OR_PARTITION);
-    };
-    let tp = TopicPartition::new(topic.name.clone(), partition.partition_index);
+    let tp = TopicPartition::new(topic, partition.partition_index);
     // Nothing is tiered, but the epoch and the leader are still checked, by a query that costs nothing.
     let local = query.unwrap_or(OffsetQuery::Earliest);
     match router.list_offset(&tp, partition.current_leader_epoch, local).await {

@@ -17,6 +17,7 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
 mod error_map;
+mod fan_out;
 mod fetch;
 mod find_coordinator;
 mod incremental_alter_configs;
