@@ -209,11 +209,7 @@ pub fn encode_response<P: AsRef<[u8]>>(
     let mut records_len = 0;
     w.count(response.topics.len());
     for topic in response.topics {
-        if version >= FIRST_TOPIC_IDS {
-            w.uuid(topic.topic_id)
-        } else {
-            w.string(&topic.name)
-        }
+        w.topic(version >= FIRST_TOPIC_IDS, &topic.name, topic.topic_id);
         w.count(topic.partitions.len());
         for mut partition in topic.partitions {
             let records = std::mem::take(&mut partition.records);
@@ -319,11 +315,7 @@ pub fn encode_request(
     }
     w.count(request.topics.len());
     for topic in &request.topics {
-        if version >= FIRST_TOPIC_IDS {
-            w.uuid(topic.topic_id)
-        } else {
-            w.string(&topic.name)
-        }
+        w.topic(version >= FIRST_TOPIC_IDS, &topic.name, topic.topic_id);
         w.count(topic.partitions.len());
         for partition in &topic.partitions {
             encode_request_partition(&mut w, version, partition);
@@ -333,11 +325,7 @@ pub fn encode_request(
     if version >= 7 {
         w.count(request.forgotten.len());
         for topic in &request.forgotten {
-            if version >= FIRST_TOPIC_IDS {
-                w.uuid(topic.topic_id)
-            } else {
-                w.string(&topic.name)
-            }
+            w.topic(version >= FIRST_TOPIC_IDS, &topic.name, topic.topic_id);
             w.count(topic.partitions.len());
             for partition in &topic.partitions {
                 w.i32(*partition);

@@ -231,6 +231,11 @@ impl Writer {
         self.buf.extend_from_slice(&value.to_be_bytes());
     }
 
+    /// A topic, by the id that newer versions of Produce and Fetch name it with, or by its name.
+    pub fn topic(&mut self, by_id: bool, name: &[u8], id: crate::types::TopicId) {
+        if by_id { self.uuid(id) } else { self.string(name) }
+    }
+
     pub fn uuid(&mut self, value: TopicId) {
         self.buf.extend_from_slice(value.as_bytes());
     }

@@ -118,11 +118,7 @@ pub fn encode_response(version: i16, correlation_id: i32, response: &ProduceResp
     w.response_header(correlation_id);
     w.count(response.topics.len());
     for topic in &response.topics {
-        if version >= FIRST_TOPIC_IDS {
-            w.uuid(topic.topic_id)
-        } else {
-            w.string(&topic.name)
-        }
+        w.topic(version >= FIRST_TOPIC_IDS, &topic.name, topic.topic_id);
         w.count(topic.partitions.len());
         for partition in &topic.partitions {
             encode_partition_response(&mut w, version, partition);
