@@ -8,6 +8,9 @@ pub const MAILBOX_MESSAGES: usize = 16 * 1024;
 /// 1,000,000 in flight; the socket holds what does not fit here.
 pub const CONNECTION_PENDING_ACKS: usize = 512;
 
+/// Request bytes of those: some tens of milliseconds of a fast disk. One request may be larger.
+pub const CONNECTION_PENDING_BYTES: usize = 16 * 1024 * 1024;
+
 /// Smallest frame: key, version, correlation id.
 pub const FRAME_BYTES_MIN: usize = 8;
 

@@ -35,7 +35,7 @@ use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Decodable, Encodable};
 
 pub use advertised::ADVERTISED;
-pub use produce::PendingProduce;
+pub use produce::{Finished, PendingProduce};
 
 use crate::shard::{Chunk, Router};
 use crate::wire::fetch::Piece;

@@ -16,11 +16,22 @@ use crate::wire::record_batch::BatchHeader;
 
 /// A produce request whose appends have started.
 pub struct PendingProduce {
-    pub acks: i16,
+    acks: i16,
+    /// Of the request: what the connection's bound counts.
+    pub bytes: usize,
     version: i16,
     correlation_id: i32,
     deadline: Deadline,
     topics: Vec<PendingTopic>,
+}
+
+/// What the connection does when a produce request is done.
+pub enum Finished {
+    Reply(Reply),
+    /// acks=0.
+    Silent,
+    /// acks=0 and refused: Kafka closes the connection, the only sign such a client can get.
+    Close,
 }
 
 struct PendingTopic {
@@ -75,6 +86,7 @@ pub fn start(
     }
     Ok(PendingProduce {
         acks: request.acks,
+        bytes: body.len(),
         version: cx.api_version,
         correlation_id: cx.correlation_id,
         deadline: router.deadline_in_ms(request.timeout_ms),
@@ -106,8 +118,8 @@ fn checked(version: i16, partition: &ProducePartition) -> Result<bytes::Bytes, P
 }
 
 impl PendingProduce {
-    /// Something was refused at once (acks=0 closes the connection then).
-    pub fn has_refusal(&self) -> bool {
+    /// Something was refused at once.
+    fn has_refusal(&self) -> bool {
         self.topics.iter().flat_map(|t| &t.partitions).any(|(_, p)| {
             matches!(
                 p,
@@ -121,10 +133,17 @@ impl PendingProduce {
         })
     }
 
-    /// Waits for every partition; `None` with acks=0.
-    pub async fn finish(self, _router: &Router) -> Option<Reply> {
+    /// Waits for every partition. With acks=0 nothing is answered, but it is waited for the writes:
+    /// else a client could fill the memory faster than the disk takes it.
+    pub async fn finish(self) -> Finished {
         if self.acks == 0 {
-            return None;
+            let refused = self.has_refusal();
+            for (_, pending) in self.topics.into_iter().flat_map(|t| t.partitions) {
+                if let PendingPartition::Started(ticket) = pending {
+                    let _ = ticket.written().await;
+                }
+            }
+            return if refused { Finished::Close } else { Finished::Silent };
         }
         let mut response = ProduceResponse::default();
         for topic in self.topics {
@@ -143,7 +162,7 @@ impl PendingProduce {
                 partitions,
             });
         }
-        Some(Reply::Frame(encode_response(self.version, self.correlation_id, &response)))
+        Finished::Reply(Reply::Frame(encode_response(self.version, self.correlation_id, &response)))
     }
 }
 

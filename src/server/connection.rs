@@ -11,8 +11,10 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::frames::{FrameReadError, FrameReader};
-use crate::api::{self, PendingProduce, Reply, Started};
-use crate::limits::{CONNECTION_PENDING_ACKS, CONNECTION_TURN_REQUESTS, GATHER_SLICES};
+use crate::api::{self, Finished, PendingProduce, Reply, Started};
+use crate::limits::{
+    CONNECTION_PENDING_ACKS, CONNECTION_PENDING_BYTES, CONNECTION_TURN_REQUESTS, GATHER_SLICES,
+};
 use crate::runtime::{self, Instant, Notify, Stream};
 use crate::shard::{Chunk, Router};
 use crate::wire::fetch::Piece;
@@ -23,6 +25,8 @@ pub(super) struct Connection {
     listener: usize,
     router: Router,
     acks: RefCell<VecDeque<PendingProduce>>,
+    /// Request bytes of those, and of the one that is being waited for.
+    ack_bytes: Cell<usize>,
     /// The writer task holds one that is not in `acks` any more.
     writing: Cell<bool>,
     writer_started: Cell<bool>,
@@ -45,6 +49,7 @@ impl Connection {
             listener,
             router,
             acks: RefCell::default(),
+            ack_bytes: Cell::new(0),
             writing: Cell::new(false),
             writer_started: Cell::new(false),
             more_acks: Notify::new(),
@@ -103,16 +108,14 @@ impl Connection {
     async fn take(self: &Rc<Self>, frame: Bytes) -> bool {
         match api::start(&self.router, self.listener, self.peer, frame) {
             Ok(Started::Produce(pending)) => {
-                if pending.acks == 0 && !pending.has_refusal() {
-                    return true;
-                }
+                self.ack_bytes.set(self.ack_bytes.get() + pending.bytes);
                 self.acks.borrow_mut().push_back(pending);
                 if !self.writer_started.replace(true) {
                     runtime::spawn(self.clone().write_acks());
                 } else {
                     self.more_acks.notify_waiters();
                 }
-                while self.acks.borrow().len() >= CONNECTION_PENDING_ACKS && !self.closed.get() {
+                while self.has_enough_to_do() && !self.closed.get() {
                     self.fewer_acks.notified().await;
                 }
                 true
@@ -138,6 +141,13 @@ impl Connection {
         }
     }
 
+    /// The bound on what one connection may have in flight; the socket holds the rest back.
+    fn has_enough_to_do(&self) -> bool {
+        let waiting = self.acks.borrow().len();
+        waiting >= CONNECTION_PENDING_ACKS
+            || (waiting > 0 && self.ack_bytes.get() >= CONNECTION_PENDING_BYTES)
+    }
+
     fn reject(&self, why: &str) {
         self.router.counters().frames_rejected.add(1);
         tracing::warn!(peer = %self.peer, why, "connection closed: the client sent what can't be served");
@@ -158,12 +168,13 @@ impl Connection {
                 continue;
             };
             self.writing.set(true);
-            let reply = pending.finish(&self.router).await;
-            let ok = match reply {
-                Some(reply) => self.write(reply).await,
-                // acks=0 and refused: Kafka closes the connection, the only sign a client can get.
-                None => false,
+            let bytes = pending.bytes;
+            let ok = match pending.finish().await {
+                Finished::Reply(reply) => self.write(reply).await,
+                Finished::Silent => true,
+                Finished::Close => false,
             };
+            self.ack_bytes.set(self.ack_bytes.get() - bytes);
             self.writing.set(false);
             if !ok {
                 self.close();

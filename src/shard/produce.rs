@@ -18,15 +18,27 @@ pub enum ProduceTicket {
 }
 
 impl ProduceTicket {
+    /// Ends when the records are on the device's queue, or never will be (acks=0's own pace).
+    pub async fn written(self) -> Result<(), PartitionError> {
+        match self {
+            ProduceTicket::Refused(e) => Err(e),
+            ProduceTicket::Here { partition, ticket, .. } => {
+                let appended = ticket.appended().await?;
+                partition.committed(appended.end_offset, 1).await
+            }
+            ProduceTicket::Elsewhere(receiver) => {
+                receiver.await.unwrap_or(Err(PartitionError::Unknown)).map(|_| ())
+            }
+        }
+    }
+
     /// Ends when the promise of `acks` is kept, or with `TimedOut`.
     pub async fn committed(self, deadline: Instant) -> Result<Appended, PartitionError> {
         match self {
             ProduceTicket::Refused(e) => Err(e),
             ProduceTicket::Here { partition, ticket, acks } => {
                 let appended = ticket.appended().await?;
-                if acks != 0 {
-                    within(deadline, partition.committed(appended.end_offset, acks)).await??;
-                }
+                within(deadline, partition.committed(appended.end_offset, acks)).await??;
                 Ok(appended)
             }
             ProduceTicket::Elsewhere(receiver) => within(deadline, receiver)
@@ -80,9 +92,8 @@ impl Shard {
             async move {
                 let (p, ticket) = started.ok_or(PartitionError::Unknown)?;
                 let appended = ticket.appended().await?;
-                if acks != 0 {
-                    p.committed(appended.end_offset, acks).await?;
-                }
+                // With acks=0 nobody is answered, but the sender's pace is that of the writes.
+                p.committed(appended.end_offset, if acks == 0 { 1 } else { acks }).await?;
                 Ok(appended)
             }
         });
