@@ -616,3 +616,38 @@ fn the_machine_is_described() {
     assert!(machine.kernel.contains('.'));
     assert!(machine.memlock_fits_shards(machine.cpus.len()));
 }
+
+/// Glommio asks for the path's file system once a file is open, and panics when the path is gone by
+/// then: a fetch of an old segment while its topic is deleted would end the broker.
+#[test]
+fn an_open_that_races_a_removal_is_an_answer_not_a_panic() {
+    let dir = on_disk();
+    let path = dir.path().join("segment");
+    run(move || async move {
+        disk::write_file(&dir.path().join("probe"), vec![1; BLOCK]).await.unwrap();
+        disk::prepare_device(dir.path()).await.unwrap();
+        let gone = Arc::new(AtomicBool::new(false));
+        let remover = {
+            let (path, gone) = (path.clone(), gone.clone());
+            std::thread::spawn(move || {
+                while !gone.load(Ordering::Relaxed) {
+                    let _ = std::fs::write(&path, [7; 64]);
+                    let _ = std::fs::remove_file(&path);
+                }
+            })
+        };
+        let mut opened = 0;
+        for _ in 0..2000 {
+            match File::open(&path, OpenMode::Read).await {
+                Ok(file) => {
+                    opened += 1;
+                    file.close().await.unwrap();
+                }
+                Err(e) => assert_eq!(e.kind(), io::ErrorKind::NotFound, "{e}"),
+            }
+        }
+        gone.store(true, Ordering::Relaxed);
+        remover.join().unwrap();
+        assert!(opened > 0, "the race was never on");
+    });
+}

@@ -106,18 +106,18 @@ fn absolute(path: &Path) -> io::Result<std::path::PathBuf> {
 impl File {
     pub async fn open(path: &Path, mode: OpenMode) -> io::Result<File> {
         let path = absolute(path)?;
+        // Glommio looks at the path again once it has opened the file, and panics when it is gone by
+        // then (a topic that is deleted, a segment that retention drops). A descriptor's own path
+        // can't go away under it.
+        let pinned = blocking::run(move || {
+            let mut options = std::fs::OpenOptions::new();
+            options.read(true).write(mode != OpenMode::Read).create(mode == OpenMode::Create);
+            options.open(path)
+        })
+        .await?;
+        let path = format!("/proc/self/fd/{}", pinned.as_raw_fd());
         let mut options = OpenOptions::new();
-        options.read(true);
-        match mode {
-            OpenMode::Read => {}
-            OpenMode::ReadWrite => {
-                options.write(true);
-            }
-            OpenMode::Create => {
-                options.write(true).create(true);
-            }
-        }
-        options.mode(0o644);
+        options.read(true).write(mode != OpenMode::Read);
         let handle = match options.dma_open(&path).await.map_err(io_error) {
             Ok(file) => Handle::Direct(file),
             // The file system has no O_DIRECT: glommio found out after it opened the file.
