@@ -319,7 +319,8 @@ async fn run_controller_shard(
     shard.set_controller(controller.clone());
     shard.set_write_checkpoints(Some({
         let (dir, shard) = (dir.clone(), Rc::downgrade(&shard));
-        Rc::new(move || Box::pin(write_checkpoints(dir.clone(), shard.clone())))
+        // What is gone must go from the files; what stays need not move on for that.
+        Rc::new(move || Box::pin(write_checkpoints(dir.clone(), shard.clone(), false)))
     }));
     for worker in tell {
         let _ = worker.send(prepared.clone());
@@ -357,7 +358,7 @@ async fn wait_for_image(shard: &Rc<Shard>) {
 async fn stop_shard(shard: &Rc<Shard>, acceptor: &Rc<Acceptor>) -> Stopped {
     acceptor.close_all();
     let clean = shard.stop().await;
-    Stopped { clean, checkpoints: shard.checkpoints().await }
+    Stopped { clean, checkpoints: shard.checkpoints(true).await }
 }
 
 /// Writes the offset checkpoints now and then, until told to stop.
@@ -375,15 +376,15 @@ async fn checkpoint_until(
             Either::Left(_) => return,
             Either::Right((_, still)) => stop = still,
         }
-        write_checkpoints(dir.clone(), Rc::downgrade(shard)).await;
+        write_checkpoints(dir.clone(), Rc::downgrade(shard), true).await;
     }
 }
 
-async fn write_checkpoints(dir: Rc<DataDir>, shard: Weak<Shard>) {
+async fn write_checkpoints(dir: Rc<DataDir>, shard: Weak<Shard>, advance: bool) {
     // Collected and written in one turn: what was collected first is not written last.
     dir.take_checkpoint_turn().await;
     if let Some(shard) = shard.upgrade() {
-        let checkpoints = shard.all_checkpoints().await;
+        let checkpoints = shard.all_checkpoints(advance).await;
         if let Err(why) = dir.write_checkpoints(&checkpoints).await {
             tracing::error!(why, "the offset checkpoints can't be written");
         }

@@ -339,10 +339,7 @@ impl Partition {
     /// (recovery point, log start offset) for the checkpoints. An open log writes its indexes and
     /// epochs first: below the recovery point the next start trusts those files.
     pub async fn checkpoint(&self) -> (Offset, Offset) {
-        let Ok(log) = self.log() else {
-            let h = self.state.borrow().hints;
-            return (h.recovery_point, h.log_start_offset);
-        };
+        let Ok(log) = self.log() else { return self.last_checkpoint() };
         let hinted = self.state.borrow().hints.recovery_point;
         if log.durable_offset() > hinted {
             match log.checkpoint().await {
@@ -355,7 +352,14 @@ impl Partition {
                     "no checkpoint: a recovery would read more"),
             }
         }
-        (self.state.borrow().hints.recovery_point, log.log_start_offset())
+        self.last_checkpoint()
+    }
+
+    /// As `checkpoint`, with the recovery point of the last one: nothing is written.
+    pub fn last_checkpoint(&self) -> (Offset, Offset) {
+        let hints = self.state.borrow().hints;
+        let start = self.log().map_or(hints.log_start_offset, |log| log.log_start_offset());
+        (hints.recovery_point, start)
     }
 
     pub fn tail_memory_bytes(&self) -> usize {

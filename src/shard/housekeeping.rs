@@ -77,23 +77,28 @@ impl Shard {
         while opening.next().await.is_some() {}
     }
 
-    /// (partition, recovery point, log start offset) of every partition here.
-    pub async fn checkpoints(&self) -> Vec<(TopicPartition, Offset, Offset)> {
+    /// (partition, recovery point, log start offset) of every partition here. `advance` moves the
+    /// recovery points on, which writes indexes; without it the last ones are told again.
+    pub async fn checkpoints(&self, advance: bool) -> Vec<(TopicPartition, Offset, Offset)> {
         let mut all = Vec::new();
         for p in self.all_partitions() {
-            let (recovery, start) = p.checkpoint().await;
+            let (recovery, start) =
+                if advance { p.checkpoint().await } else { p.last_checkpoint() };
             all.push((p.topic_partition.clone(), recovery, start));
         }
         all
     }
 
     /// As `checkpoints`, of every shard of the broker.
-    pub async fn all_checkpoints(self: &Rc<Self>) -> Vec<(TopicPartition, Offset, Offset)> {
+    pub async fn all_checkpoints(
+        self: &Rc<Self>,
+        advance: bool,
+    ) -> Vec<(TopicPartition, Offset, Offset)> {
         let mut all = Vec::new();
         for id in 0..self.shard_count() {
-            let asked = self.ask(id, |shard: &Rc<Shard>| {
+            let asked = self.ask(id, move |shard: &Rc<Shard>| {
                 let shard = shard.clone();
-                async move { shard.checkpoints().await }
+                async move { shard.checkpoints(advance).await }
             });
             if let Ok(mut some) = asked.await {
                 all.append(&mut some);
