@@ -1,6 +1,6 @@
 //! What leaves a log: whole closed segments, by time, size or a moved log start offset (KIP-107).
-//! Invariants: the active segment never goes, nor anything at or above the high watermark; segments
-//! go oldest first and the log start offset moves before any file does. Files are renamed to
+//! Invariants: the active segment never goes (when retention wants all of it, it is closed first),
+//! nor anything at or above the high watermark; segments go oldest first and the log start offset moves before any file does. Files are renamed to
 //! `.deleted` (recovery removes those), then removed; reads in flight keep theirs open.
 
 use super::segment::{FileKind, SharedSegment, UNKNOWN, file_name};
@@ -9,8 +9,8 @@ use crate::runtime::disk;
 use crate::types::Offset;
 
 impl Log {
-    /// Rolls by time when due (segment.ms), then drops whole closed segments that retention or the
-    /// log start offset lets go. Never the active one. Returns segments dropped.
+    /// Closes the active segment when segment.ms or retention says so, then drops the whole closed
+    /// segments that retention or the log start offset lets go. Returns segments dropped.
     pub async fn enforce_retention(&self, now_ms: i64, high_watermark: Offset) -> Result<usize> {
         let _turn = self.inner.turn.take().await;
         match self.inner.state.borrow().health {
@@ -18,7 +18,7 @@ impl Log {
             Health::Closed => return Ok(0),
             Health::Failed => return Err(LogError::Failed(self.inner.dir.clone())),
         }
-        if self.roll_is_due(now_ms).await? {
+        if self.roll_is_due(now_ms).await? || self.all_may_go(now_ms, high_watermark).await? {
             self.inner.state.borrow_mut().roll();
             // The new file is made here: it carries the log end offset once the old ones are gone.
             self.write_all().await?;
@@ -52,6 +52,29 @@ impl Log {
         }
         let since = active.first_timestamp.get().max(active.created_ms);
         Ok(now_ms.saturating_sub(since) > segment_ms.saturating_sub(active.roll_jitter_ms))
+    }
+
+    /// Whether retention lets go of every record, the active segment's too. Kafka closes it then:
+    /// a topic of little traffic would else keep what expired until segment.ms, a week by default.
+    /// A moved log start offset alone closes nothing, as in Kafka.
+    async fn all_may_go(&self, now_ms: i64, high_watermark: Offset) -> Result<bool> {
+        let (segments, config, end) = {
+            let state = self.inner.state.borrow();
+            (state.segments.clone(), state.config.clone(), state.log_end())
+        };
+        let Some(active) = segments.last() else { return Ok(false) };
+        if !config.cleanup_delete || active.size.get() == 0 || !active.created.get() {
+            return Ok(false);
+        }
+        if end > high_watermark
+            || self.choose(&segments, now_ms, high_watermark).await? + 1 < segments.len()
+        {
+            return Ok(false);
+        }
+        // The active segment is all that is left by then: only a size of 0 is too small for it.
+        Ok(config.retention_bytes == 0
+            || config.retention_ms >= 0
+                && self.has_expired(active, now_ms, config.retention_ms).await?)
     }
 
     /// How many segments, from the oldest, may go.

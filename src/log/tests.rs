@@ -471,6 +471,39 @@ fn retention_drops_whole_closed_segments() {
 }
 
 #[test]
+fn retention_closes_the_active_segment_when_all_of_it_may_go() {
+    run(|dir| async move {
+        let mut small = LogConfig { segment_bytes: 10_000, retention_ms: 30_000, ..config() };
+        let log = Log::open(dir.clone(), small.clone(), CLEAN).await.unwrap();
+        for n in 0..15 {
+            append(&log, &batch(1000 * n, 1, 900, Compression::None), 3);
+        }
+        log.write_pending().await.unwrap();
+        assert_eq!(log.segment_count(), 2);
+        assert_eq!(log.enforce_retention(44_000, 15).await.unwrap(), 1, "14,000 is not over");
+        assert_eq!(log.enforce_retention(44_001, 14).await.unwrap(), 0, "high watermark");
+        assert_eq!((log.log_start_offset(), log.segment_count()), (10, 1));
+        assert_eq!(log.enforce_retention(44_001, 15).await.unwrap(), 1);
+        assert_eq!((log.log_start_offset(), log.log_end_offset()), (15, 15));
+        assert_eq!(log.enforce_retention(44_001, 15).await.unwrap(), 0, "empty: nothing to close");
+        // By size: only with room for nothing.
+        small.retention_ms = -1;
+        small.retention_bytes = 1;
+        log.set_config(small.clone());
+        append(&log, &plain(1, 10), 3);
+        log.write_pending().await.unwrap();
+        assert_eq!(log.enforce_retention(0, 16).await.unwrap(), 0);
+        small.retention_bytes = 0;
+        log.set_config(small.clone());
+        assert_eq!(log.enforce_retention(0, 16).await.unwrap(), 1);
+        assert_eq!((log.log_start_offset(), log.segment_count()), (16, 1));
+        drop(log);
+        let log = Log::open(dir.clone(), small, UNCLEAN).await.unwrap();
+        assert_eq!((log.log_start_offset(), log.log_end_offset()), (16, 16));
+    });
+}
+
+#[test]
 fn an_idle_log_rolls_by_the_clock_and_keeps_its_end() {
     run(|dir| async move {
         let by_time = LogConfig { segment_ms: 1000, retention_ms: 1000, ..config() };
