@@ -188,6 +188,18 @@ fn reads_are_bounded_by_up_to_and_size() {
     });
 }
 
+/// The smallest batch there is: a case that the model test below once found.
+#[test]
+fn a_record_of_no_bytes_is_read_back() {
+    run(|dir| async move {
+        let log =
+            Log::open(dir, LogConfig { segment_bytes: 5000, ..config() }, CLEAN).await.unwrap();
+        let written = append(&log, &plain(1, 0), 3);
+        log.write_pending().await.unwrap();
+        assert_eq!(read_all(&log, 100).await, written);
+    });
+}
+
 #[test]
 fn single_records_keep_few_buffers() {
     run(|dir| async move {
