@@ -19,7 +19,7 @@ use crate::error::StartError;
 use crate::limits;
 use crate::metrics::ShardCounters;
 use crate::runtime::disk::DiskProbe;
-use crate::runtime::executor::{self, CpuClock, ExecutorSpec};
+use crate::runtime::executor::{self, ExecutorSpec};
 use crate::runtime::mailbox::{OneshotReceiver, OneshotSender, Receiver, Sender, mailbox, oneshot};
 use crate::runtime::{self, disk, sleep};
 use crate::server::{Acceptor, ListenerOptions};
@@ -43,7 +43,6 @@ struct Stopped {
 
 /// What a shard says when it serves.
 struct Started {
-    cpu: CpuClock,
     /// Of the data directory's disk, from shard 0.
     disk: Option<DiskProbe>,
 }
@@ -79,7 +78,6 @@ pub struct Node {
     pub counters: Vec<Arc<ShardCounters>>,
     /// What was found of the data directory's disk.
     pub disk: Option<DiskProbe>,
-    cpu: Vec<CpuClock>,
     stops: Vec<OneshotSender<()>>,
     ended: OneshotReceiver<()>,
     threads: Vec<std::thread::JoinHandle<()>>,
@@ -133,8 +131,7 @@ impl Node {
         starts.reverse();
         // Shard 0 first: it knows why, when the others only know that it ended.
         readies.reverse();
-        let node =
-            Node { plan, counters, disk: None, cpu: Vec::new(), stops, ended, threads: Vec::new() };
+        let node = Node { plan, counters, disk: None, stops, ended, threads: Vec::new() };
         (starts, readies, node)
     }
 
@@ -156,7 +153,6 @@ impl Node {
         for ready in readies {
             match futures::executor::block_on(ready) {
                 Ok(Ok(started)) => {
-                    node.cpu.push(started.cpu);
                     node.disk = node.disk.or(started.disk);
                 }
                 Ok(Err(e)) => return Err(e),
@@ -189,15 +185,6 @@ impl Node {
     /// Where clients connect first: one address of each listener.
     pub fn bootstrap(&self) -> Vec<SocketAddr> {
         self.plan.listeners.iter().map(|l| l.address(0)).collect()
-    }
-
-    /// CPU seconds that the shards' threads have used.
-    pub fn cpu_seconds(&self) -> f64 {
-        self.cpu.iter().filter_map(CpuClock::time).map(|t| t.as_secs_f64()).sum()
-    }
-
-    pub fn cpu_clocks(&self) -> Vec<CpuClock> {
-        self.cpu.clone()
     }
 
     /// Stops cleanly: connections end, logs close, checkpoints are written.
@@ -249,7 +236,7 @@ async fn run_shard(start: ShardStart) {
                 }
             };
             open_existing(&shard, &prepared);
-            let _ = ready.send(Ok(Started { cpu: CpuClock::of_this_thread(), disk: None }));
+            let _ = ready.send(Ok(Started { disk: None }));
             let _ = stop.await;
             let _ = stopped.send(stop_shard(&shard, &acceptor).await);
         }
@@ -259,8 +246,7 @@ async fn run_shard(start: ShardStart) {
                     let _ = ready.send(Err(e));
                 }
                 Ok((dir, shard, controller, acceptor)) => {
-                    let cpu = CpuClock::of_this_thread();
-                    let _ = ready.send(Ok(Started { cpu, disk: dir.probe.clone() }));
+                    let _ = ready.send(Ok(Started { disk: dir.probe.clone() }));
                     checkpoint_until(&plan, &dir, &shard, stop).await;
                     let mut all = stop_shard(&shard, &acceptor).await;
                     for worker in stopped {

@@ -109,8 +109,8 @@ fn checked(version: i16, partition: &ProducePartition) -> Result<bytes::Bytes, P
     };
     // zstd came with v7 (KIP-110): an older client could not read it back.
     let zstd =
-        BatchHeader::parse(&records).is_ok_and(|h| h.compression() == Some(Compression::Zstd));
-    if version < 7 && zstd {
+        || BatchHeader::parse(&records).is_ok_and(|h| h.compression() == Some(Compression::Zstd));
+    if version < 7 && zstd() {
         let why = "Produce requests with version below 7 can't use ZStandard compression";
         return Err(refuse(error_code::UNSUPPORTED_COMPRESSION_TYPE, why));
     }

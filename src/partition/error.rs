@@ -24,21 +24,15 @@ pub enum PartitionError {
     #[error("{0}")]
     InvalidTimestamp(String),
     #[error("{0}")]
-    UnsupportedForMessageFormat(String),
-    #[error("{0}")]
     MessageTooLarge(String),
     #[error("{0}")]
     RecordListTooLarge(String),
-    #[error("{0}")]
-    UnsupportedCompression(String),
     #[error("{0}")]
     OutOfOrderSequence(String),
     #[error("{0}")]
     InvalidProducerEpoch(String),
     #[error("{0}")]
     InvalidTxnState(String),
-    #[error("{0}")]
-    UnknownProducerId(String),
     #[error("{0}")]
     PolicyViolation(String),
     #[error("{0}")]

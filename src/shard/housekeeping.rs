@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use super::{Job, Shard};
+use super::Shard;
 use crate::limits;
 use crate::runtime::{self, sleep, wall_clock_ms, yield_if_needed};
 use crate::types::{Offset, TopicPartition};
@@ -133,10 +133,5 @@ impl Shard {
             clean &= ok;
         }
         clean
-    }
-
-    /// A job that does nothing but wake the pump (tests, shutdown).
-    pub fn nudge() -> Job {
-        Box::new(|_| Box::pin(async {}))
     }
 }

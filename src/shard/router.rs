@@ -56,10 +56,6 @@ impl Router {
         Router { shard }
     }
 
-    pub fn shard_id(&self) -> ShardId {
-        self.shard.id
-    }
-
     pub fn image(&self) -> Arc<Image> {
         self.shard.image()
     }
@@ -162,10 +158,6 @@ impl Router {
     pub fn broker_of_node(&self, listener: usize, node_id: i32) -> i32 {
         let known = self.image().brokers.contains_key(&node_id);
         if self.is_range(listener) && !known { node_id / NODES_PER_BROKER } else { node_id }
-    }
-
-    pub fn owner(&self, topic: &TopicImage, partition: i32) -> ShardId {
-        owner_shard(&topic.id, partition, self.shard.shard_count())
     }
 
     /// Name of a topic id that this broker hosts.

@@ -14,6 +14,27 @@ use super::world::World;
 /// What a device writes whole or not at all.
 pub(super) const SECTOR: usize = 512;
 
+/// Which of a number of pieces in order survive: none, all, a prefix, or any subset.
+struct Survivors {
+    mood: usize,
+    prefix: usize,
+}
+
+impl Survivors {
+    fn choose(world: &World, pieces: usize) -> Survivors {
+        Survivors { mood: world.below(4), prefix: world.below(pieces + 1) }
+    }
+
+    fn keep(&self, world: &World, piece: usize) -> bool {
+        match self.mood {
+            0 => false,
+            1 => true,
+            2 => piece < self.prefix,
+            _ => world.coin(),
+        }
+    }
+}
+
 impl Volume {
     /// In-flight operations of a dead process happen wholly, partly or not.
     pub fn kill_process(&mut self, world: &World, owner: ProcessId) {
@@ -44,18 +65,10 @@ impl Volume {
 
     /// Some subset of the sectors of a write reaches the file.
     pub fn write_torn(&mut self, world: &World, inode: u64, pos: u64, bytes: &[u8]) {
-        let mood = world.below(4);
-        let sectors = bytes.len().div_ceil(SECTOR);
-        let prefix = world.below(sectors + 1);
-        world.trace("torn write", inode, mood as u64);
+        let survivors = Survivors::choose(world, bytes.len().div_ceil(SECTOR));
+        world.trace("torn write", inode, survivors.mood as u64);
         for (i, sector) in bytes.chunks(SECTOR).enumerate() {
-            let keep = match mood {
-                0 => false,
-                1 => true,
-                2 => i < prefix,
-                _ => world.coin(),
-            };
-            if keep {
+            if survivors.keep(world, i) {
                 // The inode is gone when the file was unlinked and closed: nothing to tear.
                 let _ = self.write(inode, pos + (i * SECTOR) as u64, sector);
             }
@@ -79,17 +92,10 @@ impl Volume {
 
     fn crash_dirs(&mut self, world: &World) {
         let pending = std::mem::take(&mut self.pending);
-        let mood = world.below(4);
-        let prefix = world.below(pending.len() + 1);
-        world.trace("power cut directories", pending.len() as u64, mood as u64);
+        let survivors = Survivors::choose(world, pending.len());
+        world.trace("power cut directories", pending.len() as u64, survivors.mood as u64);
         for (i, (_, op)) in pending.iter().enumerate() {
-            let keep = match mood {
-                0 => false,
-                1 => true,
-                2 => i < prefix,
-                _ => world.coin(),
-            };
-            if keep {
+            if survivors.keep(world, i) {
                 self.apply_durable(op);
             }
         }
