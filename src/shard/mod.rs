@@ -67,8 +67,10 @@ pub struct Shard {
     controller: RefCell<Option<Controller>>,
     /// Only on shard 0: writes the offset checkpoints of the whole broker.
     write_checkpoints: RefCell<Option<WriteCheckpoints>>,
-    /// Topics are gone that the checkpoint files may still name.
-    checkpoints_stale: Cell<bool>,
+    /// Times that topics went, which the checkpoint files may still name.
+    /// `deletions_written`: of those, how many the files have forgotten.
+    deletions: Cell<u64>,
+    deletions_written: Cell<u64>,
     /// Producer ids left of this shard's block: [next, end).
     producer_ids: Cell<(i64, i64)>,
     fetch_sessions: RefCell<fetch_sessions::FetchSessions>,
@@ -91,7 +93,8 @@ impl Shard {
             flush_queue: flusher::FlushQueue::default(),
             controller: RefCell::new(None),
             write_checkpoints: RefCell::new(None),
-            checkpoints_stale: Cell::new(false),
+            deletions: Cell::new(0),
+            deletions_written: Cell::new(0),
             producer_ids: Cell::new((0, 0)),
             fetch_sessions: RefCell::default(),
             stopping: Cell::new(false),

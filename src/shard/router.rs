@@ -366,11 +366,13 @@ impl Shard {
         // A checkpoint names a partition without its topic's id: a topic that comes back under the
         // same name must not find the deleted one's offsets there after a crash.
         let write = self.write_checkpoints.borrow().clone();
-        if self.checkpoints_stale.get()
+        // Counted, not flagged: of two deletions at once neither is answered before its own is written.
+        let deletions = self.deletions.get();
+        if self.deletions_written.get() < deletions
             && let Some(write) = write
         {
             write().await;
-            self.checkpoints_stale.set(false);
+            self.deletions_written.set(self.deletions_written.get().max(deletions));
         }
     }
 }

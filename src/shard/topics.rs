@@ -131,7 +131,7 @@ impl Shard {
             .map(|t| t.image.id)
             .collect();
         if !gone.is_empty() {
-            self.checkpoints_stale.set(true);
+            self.deletions.set(self.deletions.get() + 1);
         }
         // Not in hash order: the simulator replays.
         gone.sort();
