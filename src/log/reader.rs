@@ -1,6 +1,7 @@
 //! The read path of one log: from tail memory, else from files; lookups by time; header replay.
-//! Invariants: whole batches only, never a byte at or beyond the written offset; no borrow of the
-//! log's state lives across an await. A read that began keeps its segment's file, so retention and
+//! Invariants: whole batches only, never a byte at or beyond the written offset; what comes from a
+//! file passes its CRC-32C and stands in offset order, or is not returned (memory was checked when it
+//! was appended); no borrow of the log's state lives across an await. A read that began keeps its segment's file, so retention and
 //! rolls beside it do no harm. Not here: who may read up to where (partition/).
 
 use super::scan::has_sane_offsets;
@@ -8,13 +9,22 @@ use super::segment::{FileKind, SharedSegment};
 use super::{Chunk, FetchedRecords, Log, LogError, Memory, Result, TimestampOffset, io_error};
 use crate::runtime::yield_if_needed;
 use crate::types::{Offset, TimestampType};
-use crate::wire::record_batch::{BatchHeader, HEADER_BYTES};
+use crate::wire::record_batch::{self, BatchHeader, HEADER_BYTES};
 use crate::wire::records::for_each_record;
 
 /// One read of a file at most (a single larger batch excepted).
 const READ_BYTES_MAX: usize = 1024 * 1024;
 /// Read beyond the asked size, for the batches between the index entry and the asked offset.
 const READ_SLACK_BYTES: usize = 8 * 1024;
+
+/// What is known of bytes that a file gave: what they are checked against.
+struct Stored {
+    /// Of the segment.
+    base: Offset,
+    next: Offset,
+    /// The bytes end where the segment does.
+    to_the_end: bool,
+}
 
 /// What a walk over bytes that begin at a batch found.
 struct Walk {
@@ -30,28 +40,42 @@ enum Stop {
     Done,
     /// The batch at `at` needs `need` bytes, which are not all there.
     Short { at: usize, need: usize },
+    /// What is at `at` is no batch, or not the one that was written.
+    Bad { at: usize, why: String },
 }
 
 /// Whole batches of `bytes` from the one that holds `from`, below `up_to`, within `room` bytes; the
-/// first is taken whatever its size if `take_first`.
+/// first is taken whatever its size if `take_first`. What is `stored` is not trusted: a batch
+/// is taken when its CRC is right and its offsets, which no CRC covers, lie between its neighbours'.
 fn walk(
     bytes: &[u8],
     from: Offset,
     up_to: Offset,
     room: usize,
     mut take_first: bool,
-) -> std::result::Result<Walk, (usize, String)> {
+    stored: Option<Stored>,
+) -> Walk {
     let mut at = 0;
     let mut start = None;
+    let (mut next, end) = stored.as_ref().map_or((Offset::MIN, Offset::MAX), |s| (s.base, s.next));
     let stop = loop {
         let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= HEADER_BYTES) else {
             break Stop::Short { at, need: HEADER_BYTES };
         };
-        let header = BatchHeader::parse(rest).map_err(|e| (at, e.to_string()))?;
+        let header = match BatchHeader::parse(rest) {
+            Ok(header) => header,
+            Err(e) => break Stop::Bad { at, why: e.to_string() },
+        };
         let size = header.size_bytes();
-        if size < HEADER_BYTES || !has_sane_offsets(&header) {
-            return Err((at, "not a record batch".into()));
+        if !has_sane_offsets(&header) {
+            break Stop::Bad { at, why: "not a record batch".into() };
         }
+        if header.base_offset < next || header.last_offset() >= end {
+            let (first, last) = (header.base_offset, header.last_offset());
+            let why = format!("offsets {first} to {last} between {next} and {end}");
+            break Stop::Bad { at, why };
+        }
+        next = header.last_offset() + 1;
         if header.last_offset() < from {
             at += size;
             continue;
@@ -66,11 +90,26 @@ fn walk(
         if size > rest.len() {
             break Stop::Short { at, need: size };
         }
+        if let Some(stored) = &stored {
+            let after = rest[size..].first_chunk().map(|b| Offset::from_be_bytes(*b));
+            let last = stored.to_the_end && size == rest.len();
+            let why = match (record_batch::check_crc(rest), after) {
+                (Err(e), _) => e.to_string(),
+                (Ok(_), Some(after)) if after < next => format!("then comes offset {after}"),
+                (Ok(_), None) if !last => {
+                    break Stop::Short { at, need: size + size_of::<Offset>() };
+                }
+                _ => String::new(),
+            };
+            if !why.is_empty() {
+                break Stop::Bad { at, why: format!("batch at offset {}: {why}", header.base_offset) };
+            }
+        }
         take_first = false;
         at += size;
     };
     let start = start.unwrap_or(at);
-    Ok(Walk { start, end: at.max(start), stop })
+    Walk { start, end: at.max(start), stop }
 }
 
 impl Log {
@@ -113,22 +152,21 @@ impl Log {
             }
             let room = max_bytes.saturating_sub(out.bytes);
             let take_first = min_one && out.bytes == 0;
-            let found = match walk(&buffer.buf[at..buffer.end], from, up_to, room, take_first) {
-                Ok(found) => found,
-                Err((p, why)) => {
-                    let path = segment.path(&self.inner.dir, FileKind::Log);
-                    let position = buffer.file_position + (at + p) as u64;
-                    return Some(Err(LogError::Corrupt { path, position, why }));
-                }
-            };
+            let bytes = &buffer.buf[at..buffer.end];
+            let found = walk(bytes, from, up_to, room, take_first, None);
             if found.end > found.start {
                 let (start, end) = (at + found.start, at + found.end);
                 out.push(Chunk { memory: Memory::Tail(buffer.buf.clone()), start, end });
             }
-            if matches!(found.stop, Stop::Done) {
-                break;
+            match found.stop {
+                Stop::Done => break,
+                Stop::Short { .. } => from = buffer.next,
+                Stop::Bad { at: p, why } => {
+                    let path = segment.path(&self.inner.dir, FileKind::Log);
+                    let position = buffer.file_position + (at + p) as u64;
+                    return Some(Err(LogError::Corrupt { path, position, why }));
+                }
             }
-            from = buffer.next;
         }
         Some(Ok(out))
     }
@@ -176,7 +214,7 @@ impl Log {
         let path = segment.path(dir, FileKind::Log);
         let entry = segment.with_index(dir, interval, |index| index.lookup(from)).await?;
         let mut position = entry.map_or(0, |(_, position)| position);
-        let mut to_check = entry.filter(|_| segment.finished.get());
+        let mut to_check = entry;
         let mut need = HEADER_BYTES;
         let mut slack = READ_SLACK_BYTES;
         let mut out = FetchedRecords::default();
@@ -200,6 +238,9 @@ impl Log {
             }
             if let Some((offset, _)) = to_check.take() {
                 let there = BatchHeader::parse(&bytes).is_ok_and(|h| h.last_offset() == offset);
+                if !there && !segment.finished.get() {
+                    return corrupt(position, format!("not the batch that ends at {offset}"));
+                }
                 if !there {
                     // An index that was lost in part: make it anew, start from the beginning.
                     tracing::warn!("{}: its index does not fit: rebuilt", path.display());
@@ -210,16 +251,24 @@ impl Log {
                 }
             }
             let take_first = min_one && out.bytes == 0;
-            let found = match walk(&bytes, from, up_to, room, take_first) {
-                Ok(found) => found,
-                Err((at, why)) => return corrupt(position + at as u64, why),
+            let stored = Stored {
+                base: segment.base,
+                next: segment.next.get(),
+                to_the_end: position + want as u64 == end,
             };
+            let found = walk(&bytes, from, up_to, room, take_first, Some(stored));
             if found.end > found.start {
                 let (start, end) = (found.start, found.end);
                 out.push(Chunk { memory: Memory::Read(bytes), start, end });
             }
             match found.stop {
                 Stop::Done => return Ok(Some(out)),
+                // What is whole before it is served; the next read begins with it and says why.
+                Stop::Bad { .. } if out.bytes > 0 => return Ok(Some(out)),
+                Stop::Bad { at, why } => {
+                    let why = format!("{why} (read from offset {from} on)");
+                    return corrupt(position + at as u64, why);
+                }
                 Stop::Short { at, need: size } => {
                     position += at as u64;
                     need = size;

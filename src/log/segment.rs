@@ -25,7 +25,9 @@ pub(super) struct Segment {
     pub size: Cell<u64>,
     /// Bytes of batches in the file.
     pub written: Cell<u64>,
-    /// Length of the file, preallocated zeros included.
+    /// Bytes of batches that a sync has covered.
+    pub synced: Cell<u64>,
+    /// Length of the file, preallocated zeros included. `u64::MAX` when a failed write leaves it open.
     pub allocated: Cell<u64>,
     /// The file exists.
     pub created: Cell<bool>,
@@ -53,6 +55,7 @@ impl Segment {
             next: Cell::new(base),
             size: Cell::new(0),
             written: Cell::new(0),
+            synced: Cell::new(0),
             allocated: Cell::new(0),
             created: Cell::new(false),
             finished: Cell::new(false),
@@ -153,10 +156,16 @@ impl Segment {
         let path = self.path(dir, FileKind::Log);
         let mut index = SegmentIndex::new(self.base);
         let mut scan = BatchScan::new(self.open_file(dir).await?, 0, self.written.get());
+        let mut next = self.base;
         loop {
-            match scan.next(false).await.map_err(io_error(&path))? {
+            match scan.next(true).await.map_err(io_error(&path))? {
+                Scanned::Batch { header, position } if header.base_offset < next => {
+                    let why = format!("offset {} after {next}", header.base_offset);
+                    return Err(LogError::Corrupt { path, position, why });
+                }
                 Scanned::Batch { header, position } => {
-                    index.observe(indexed(&header, position), interval_bytes)
+                    next = header.last_offset() + 1;
+                    index.observe(indexed(&header, position), interval_bytes);
                 }
                 Scanned::End => break,
                 Scanned::Bad { position, why } => {
@@ -165,8 +174,11 @@ impl Segment {
             }
         }
         index.add_time_entry();
-        write_index(dir, self.base, &index).await?;
-        index.dirty = false;
+        match write_index_files(dir, self.base, index.encode_offsets(), index.encode_times()).await {
+            Ok(()) => index.dirty = false,
+            // A read must not fail because the disk is full.
+            Err(e) => tracing::warn!("an index was not written: {e}"),
+        }
         Ok(index)
     }
 
@@ -180,10 +192,14 @@ impl Segment {
             }
             _ => None,
         };
-        if let Some((offsets, times)) = copy {
-            write_index_files(dir, self.base, offsets, times).await?;
+        let Some((offsets, times)) = copy else { return Ok(()) };
+        let written = write_index_files(dir, self.base, offsets, times).await;
+        if written.is_err()
+            && let Some(index) = self.index.borrow_mut().as_deref_mut()
+        {
+            index.dirty = true;
         }
-        Ok(())
+        written
     }
 
     /// Drops the file handle and the index of a closed segment that nobody used for a while.
@@ -215,10 +231,6 @@ async fn load_index(dir: &Path, base: Offset, log_bytes: u64) -> Option<SegmentI
 /// The index files of a segment, or an empty index when they are missing or break a rule.
 pub(super) async fn load_index_or_empty(dir: &Path, base: Offset, log_bytes: u64) -> SegmentIndex {
     load_index(dir, base, log_bytes).await.unwrap_or_else(|| SegmentIndex::new(base))
-}
-
-async fn write_index(dir: &Path, base: Offset, index: &SegmentIndex) -> Result<()> {
-    write_index_files(dir, base, index.encode_offsets(), index.encode_times()).await
 }
 
 async fn write_index_files(
