@@ -4,7 +4,7 @@
 //! was appended); no borrow of the log's state lives across an await. A read that began keeps its segment's file, so retention and
 //! rolls beside it do no harm. Not here: who may read up to where (partition/).
 
-use super::scan::has_sane_offsets;
+use super::scan::{BatchScan, Scanned, has_sane_offsets};
 use super::segment::{FileKind, SharedSegment};
 use super::{Chunk, FetchedRecords, Log, LogError, Memory, Result, TimestampOffset, io_error};
 use crate::runtime::yield_if_needed;
@@ -102,7 +102,10 @@ fn walk(
                 _ => String::new(),
             };
             if !why.is_empty() {
-                break Stop::Bad { at, why: format!("batch at offset {}: {why}", header.base_offset) };
+                break Stop::Bad {
+                    at,
+                    why: format!("batch at offset {}: {why}", header.base_offset),
+                };
             }
         }
         take_first = false;
@@ -233,6 +236,10 @@ impl Log {
                 return corrupt(position, "the batch is longer than the segment".into());
             }
             let bytes = file.read_at(position, want).await.map_err(io_error(&path))?;
+            if bytes.len() < want && segment.written.get() < end {
+                // The log was cut back meanwhile (see repair.rs).
+                continue;
+            }
             if bytes.len() < want {
                 return corrupt(position, "the file ends before the segment does".into());
             }
@@ -321,21 +328,32 @@ impl Log {
         Ok(())
     }
 
-    /// Calls `f` with the header of every batch from the segment that contains `from`, in order.
+    /// Calls `f` with the header of every batch from the segment that contains `from`, in order, by
+    /// the files alone and without their CRC.
     pub async fn replay_headers(
         &self,
         from: Offset,
         f: &mut dyn FnMut(&BatchHeader),
     ) -> Result<()> {
-        let (start, end) = {
+        let segments = {
             let state = self.inner.state.borrow();
-            (state.segment_for(from).base, state.written)
+            state.segments[state.segment_position(from)..].to_vec()
         };
-        self.for_each_batch(start, end, &mut |header, _| {
-            f(header);
-            Ok(true)
-        })
-        .await
+        for segment in segments.iter().filter(|s| s.written.get() > 0) {
+            let path = segment.path(&self.inner.dir, FileKind::Log);
+            let file = segment.open_file(&self.inner.dir).await?;
+            let mut scan = BatchScan::new(file, 0, segment.written.get());
+            loop {
+                match scan.next(false).await.map_err(io_error(&path))? {
+                    Scanned::Batch { header, .. } => f(&header),
+                    Scanned::Bad { position, why } => {
+                        return Err(LogError::Corrupt { path, position, why });
+                    }
+                    Scanned::End => break,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// First record with timestamp >= `timestamp_ms` below `up_to` (looks into compressed batches).

@@ -116,7 +116,9 @@ impl Log {
         for (base, kind) in &leftovers {
             let path = self.inner.dir.join(file_name(*base, *kind));
             match disk::remove_file(&path).await {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io_error(&path)(e)),
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(io_error(&path)(e));
+                }
                 _ => {}
             }
         }

@@ -174,7 +174,8 @@ impl Segment {
             }
         }
         index.add_time_entry();
-        match write_index_files(dir, self.base, index.encode_offsets(), index.encode_times()).await {
+        match write_index_files(dir, self.base, index.encode_offsets(), index.encode_times()).await
+        {
             Ok(()) => index.dirty = false,
             // A read must not fail because the disk is full.
             Err(e) => tracing::warn!("an index was not written: {e}"),
