@@ -250,7 +250,6 @@ impl Log {
                 }
                 if !there {
                     // An index that was lost in part: make it anew, start from the beginning.
-                    tracing::warn!("{}: its index does not fit: rebuilt", path.display());
                     segment.rebuild_index(dir, interval).await?;
                     let lookup = segment.with_index(dir, interval, |i| i.lookup(from)).await?;
                     position = lookup.map_or(0, |(_, position)| position);

@@ -45,6 +45,8 @@ pub(super) struct Segment {
     file: RefCell<Option<File>>,
     /// Always there for the active segment; loaded on demand for closed ones.
     pub index: RefCell<Option<Box<SegmentIndex>>>,
+    /// Where its batches were found damaged when the index was made, and how.
+    damage: RefCell<Option<(u64, String)>>,
 }
 
 impl Segment {
@@ -66,6 +68,7 @@ impl Segment {
             roll_jitter_ms,
             file: RefCell::new(None),
             index: RefCell::new(Some(Box::new(SegmentIndex::new(base)))),
+            damage: RefCell::new(None),
         }
     }
 
@@ -145,11 +148,25 @@ impl Segment {
         }
     }
 
-    /// Throws the index of a closed segment away and makes it again from the batches.
+    /// Throws the index of a closed segment away and makes it again from the batches. When it is
+    /// they that are damaged, that is remembered: clients ask again, and the scan is long.
     pub async fn rebuild_index(&self, dir: &Path, interval_bytes: u32) -> Result<()> {
-        let index = self.scan_index(dir, interval_bytes).await?;
-        *self.index.borrow_mut() = Some(Box::new(index));
-        Ok(())
+        let path = self.path(dir, FileKind::Log);
+        if let Some((position, why)) = self.damage.borrow().clone() {
+            return Err(LogError::Corrupt { path, position, why });
+        }
+        match self.scan_index(dir, interval_bytes).await {
+            Ok(index) => {
+                tracing::warn!("{}: its index did not fit: made again", path.display());
+                *self.index.borrow_mut() = Some(Box::new(index));
+                Ok(())
+            }
+            Err(LogError::Corrupt { path, position, why }) => {
+                *self.damage.borrow_mut() = Some((position, why.clone()));
+                Err(LogError::Corrupt { path, position, why })
+            }
+            Err(e) => Err(e),
+        }
     }
 
     async fn scan_index(&self, dir: &Path, interval_bytes: u32) -> Result<SegmentIndex> {
@@ -159,8 +176,12 @@ impl Segment {
         let mut next = self.base;
         loop {
             match scan.next(true).await.map_err(io_error(&path))? {
-                Scanned::Batch { header, position } if header.base_offset < next => {
-                    let why = format!("offset {} after {next}", header.base_offset);
+                Scanned::Batch { header, position }
+                    if header.base_offset < next || header.last_offset() >= self.next.get() =>
+                {
+                    let (first, last, end) =
+                        (header.base_offset, header.last_offset(), self.next.get());
+                    let why = format!("offsets {first} to {last} between {next} and {end}");
                     return Err(LogError::Corrupt { path, position, why });
                 }
                 Scanned::Batch { header, position } => {

@@ -413,6 +413,9 @@ impl Partition {
                 Err(LogError::Failed(_)) if log.durable_offset() == log.log_end_offset() => {
                     self.state.borrow_mut().hints.recovery_point = log.durable_offset();
                 }
+                // Every partition meets a full disk, at every checkpoint: the broker says it once.
+                Err(e) if e.is_full() => tracing::debug!(partition = %self.topic_partition,
+                    error = %e, "no checkpoint"),
                 Err(e) => tracing::warn!(partition = %self.topic_partition, error = %e,
                     "no checkpoint: a recovery would read more"),
             }

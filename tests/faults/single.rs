@@ -254,7 +254,10 @@ fn a_clean_stop_on_a_full_disk_loses_nothing() {
         create(&c, "t", 1).await;
         assert_eq!(produce(&c, "t", 0, &batch(1000, 1, None)).await, Ok(0));
         sim::with_knobs(|k| k.disk.full = true);
-        assert_eq!(produce(&c, "t", 0, &batch(90_000, 2, None)).await.unwrap_err().0, STORAGE_ERROR);
+        assert_eq!(
+            produce(&c, "t", 0, &batch(90_000, 2, None)).await.unwrap_err().0,
+            STORAGE_ERROR
+        );
         broker.stop().await;
         sim::with_knobs(|k| k.disk.full = false);
         let broker = Broker::start(&[]);
@@ -359,7 +362,9 @@ fn a_flipped_bit_in_a_closed_segment_is_told_and_never_served() {
         assert_eq!(fetch(&c, "t", 0, 3).await.0, 0, "it is whole again");
         let told = lines.with("a segment is damaged: not served");
         assert!(told.iter().all(|l| l.contains("/data/t-0/00000000000000000003.log")), "{told:?}");
-        assert!(told.iter().any(|l| l.contains(&format!("corrupt at byte {size}: batch at offset 4"))));
+        assert!(
+            told.iter().any(|l| l.contains(&format!("corrupt at byte {size}: batch at offset 4")))
+        );
         broker.stop().await;
     });
 }
