@@ -114,7 +114,7 @@ impl Consumer {
         FetchRequest {
             replica_id: -1,
             max_wait_ms: w.fetch_wait.as_millis() as i32,
-            min_bytes: 1,
+            min_bytes: w.fetch_min_bytes,
             max_bytes: w.fetch_bytes,
             isolation_level: 0,
             session_id: 0,

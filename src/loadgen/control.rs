@@ -72,7 +72,7 @@ pub struct Outcome {
     pub unsent_records: u64,
 }
 
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Failure {
     pub at_s: f64,
     pub sentence: String,

@@ -109,7 +109,7 @@ async fn open(
     let state = State {
         lanes: lanes.collect(),
         links,
-        payload: Payload::new(w.seed.wrapping_add(u64::from(id)), w.record_bytes),
+        payload: Payload::new(w.seed.wrapping_add(u64::from(id)), w.sizes.max()),
         arrivals: Arrivals::fixed(w.rate, id, w.producers),
         // Producers start on different partitions.
         lane: id as usize % control.layout.places.len().max(1),
@@ -209,7 +209,7 @@ impl Producer {
                 _ => lane.runs.push((due_ns, 1)),
             }
             state.arrivals.issue();
-            let next = lane.builder.len() + w.record_bytes + RECORD_OVERHEAD_BYTES;
+            let next = lane.builder.len() + w.sizes.max() + RECORD_OVERHEAD_BYTES;
             if next > w.batch_bytes {
                 state.seal(partition, self.identity);
             }
@@ -316,7 +316,7 @@ impl Producer {
                     let counts = &mut window.counts[schedule.phase(now_ns) as usize];
                     counts.produced_records += u64::from(batch.records);
                     counts.produced_bytes +=
-                        u64::from(batch.records) * control.workload.record_bytes as u64;
+                        u64::from(batch.records) * control.workload.sizes.max() as u64;
                     counts.produced_wire_bytes += batch.bytes.len() as u64;
                     counts.produced_batches += 1;
                     if answered {

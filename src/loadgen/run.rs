@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::control::Control;
-use super::report::{CpuUse, Report, Tick};
+use super::report::build::Inputs;
+use super::report::{BrokerInfo, CpuUse, Report, Tick};
 use super::stats::{Phase, Schedule, ThreadStats, Window};
 use super::workload::Workload;
-use super::{consumer, machine, prepare, producer, report};
+use super::{consumer, machine, prepare, producer};
 use crate::runtime::executor::{ExecutorSpec, block_on, start_thread};
 use crate::runtime::{Notify, now, spawn};
 
@@ -203,6 +204,7 @@ impl CpuReading {
             broker_s: self.broker.zip(earlier.broker).map(|(now, then)| now - then),
             generator_s: generator.collect(),
             crossings: self.crossings.zip(earlier.crossings).map(|(now, then)| now - then),
+            context_switches: None,
         }
     }
 }
@@ -312,14 +314,22 @@ impl View<'_> {
         total.add(&interval);
         let measured_to = measured_to.unwrap_or_else(|| self.read_cpu(&around, &last_cpu));
         let until_ns = stopped_early.unwrap_or(schedule.end_ns);
-        report::Inputs {
+        Inputs {
             control,
             total: &total,
             cpu: measured_to.since(&measured_from),
             measured_s: until_ns.saturating_sub(schedule.measure_ns) as f64 / 1e9,
             stopped_early_s: stopped_early.map(|at| schedule.seconds(at)),
             interrupted: around.interrupted.load(Relaxed),
-            local_broker: around.broker.is_some(),
+            broker: BrokerInfo {
+                in_process: around.broker.is_some(),
+                name: w.broker_name.clone(),
+                pid: around.broker_pid,
+                cluster_id: control.layout.cluster_id.clone(),
+                nodes: control.layout.nodes.len(),
+                overrides: Vec::new(),
+            },
+            started_at: String::new(),
             command: around.command,
             ticks,
         }
