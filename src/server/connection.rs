@@ -138,6 +138,7 @@ impl Connection {
             Ok(Started::Produce(pending)) => {
                 self.ack_bytes.set(self.ack_bytes.get() + pending.bytes);
                 self.acks.borrow_mut().push_back((pending, lent));
+                self.router.counters().waiting.add(1);
                 if !self.writer_started.replace(true) {
                     runtime::spawn(self.clone().write_acks());
                 } else {
@@ -207,6 +208,7 @@ impl Connection {
             drop(lent);
             self.ack_bytes.set(self.ack_bytes.get() - bytes);
             self.writing.set(false);
+            self.router.counters().waiting.sub(1);
             if !ok {
                 self.close();
             }
@@ -237,5 +239,12 @@ impl Connection {
             self.stream.write_vectored_all(&slices).await?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let unsent = self.acks.borrow().len() + usize::from(self.writing.get());
+        self.router.counters().waiting.sub(unsent as u64);
     }
 }
