@@ -124,13 +124,17 @@ async fn open(
         _ => (-1, -1),
     };
     let lanes = control.layout.places.len();
-    let (producer, producers) = (u64::from(id), u64::from(w.producers));
-    let share =
-        w.records.map_or(u64::MAX, |all| all / producers + u64::from(producer < all % producers));
+    // The first ones have one more where it does not come out even.
+    let part = |all: u64| {
+        let (id, each, rest) =
+            (u64::from(id), all / u64::from(w.producers), all % u64::from(w.producers));
+        (id * each + id.min(rest), each + u64::from(id < rest))
+    };
+    let share = w.records.map_or(u64::MAX, |all| part(all).1);
     let rotation = Rotation {
-        // Producers start on different partitions, evenly apart: one record to each batch and as many
-        // records as partitions is one to each.
-        lane: (producer * lanes as u64 / producers) as usize,
+        // Producers start on different partitions, evenly apart: with one record to each batch and as
+        // many records as partitions there is one to each.
+        lane: part(lanes as u64).0 as usize % lanes.max(1),
         strict: w.records.is_some(),
     };
     let state = State::new(&control, id, links, identity, rotation);

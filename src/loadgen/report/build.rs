@@ -39,6 +39,7 @@ impl Tick {
         span: Option<(&Span, u64)>,
         window: &Window,
         cpu: &CpuUse,
+        broker: Option<BrokerSample>,
         errors: u64,
     ) -> Tick {
         let counts = window.all_counts();
@@ -55,9 +56,7 @@ impl Tick {
             ack: percentiles(window.latency_of(Latency::Ack, |_| true)),
             end_to_end: percentiles(window.latency_of(Latency::EndToEnd, |_| true)),
             replayed_mb_per_s: 0.0,
-            broker: cpu
-                .broker_percent()
-                .map(|cpu_percent| BrokerSample { cpu_percent, ..BrokerSample::default() }),
+            broker,
             generator_cpu_percent: cpu.generator_percent(),
             errors,
         }
@@ -88,6 +87,8 @@ pub struct Inputs<'a> {
     pub total: &'a Window,
     /// Of each span that began, in order.
     pub spans_cpu: Vec<CpuUse>,
+    pub broker_peak_rss_bytes: Option<u64>,
+    pub not_measured: Vec<String>,
     pub stopped_early_s: Option<f64>,
     pub interrupted: bool,
     pub broker: BrokerInfo,
@@ -187,7 +188,7 @@ impl Inputs<'_> {
             broker_cpu_s_per_gb_produced: per_byte.map(|s| s * 1e9),
             broker_cpu_s_per_gb_moved: broker.and_then(|s| ratio(s, moved)).map(|s| s * 1e9),
             broker_cpu_us_per_request: per_request.map(|s| s * 1e6),
-            broker_peak_rss_bytes: None,
+            broker_peak_rss_bytes: self.broker_peak_rss_bytes,
             broker_context_switches: cpu.context_switches,
             broker_cpu_us_per_record: per_record.map(|s| s * 1e6),
             generator_cpu_s_per_gb: ratio(generator_s, moved).map(|s| s * 1e9),
@@ -197,7 +198,7 @@ impl Inputs<'_> {
             errors: control.errors().0,
             failures: control.failures(),
             warnings: Vec::new(),
-            not_measured: Vec::new(),
+            not_measured: self.not_measured,
             ticks: self.ticks,
             command: self.command,
         };
