@@ -19,7 +19,7 @@ use clap::{Args, Command, FromArgMatches};
 use crate::error::StartError;
 use crate::loadgen::report::ScenarioInfo;
 use crate::loadgen::{self, LocalBroker, Report, Surroundings, Workload};
-use options::{OUTPUT, Options};
+use options::Options;
 use scenario::{Keys, Scenario, Word};
 
 #[derive(Args, Clone, Debug)]
@@ -32,7 +32,7 @@ pub struct BenchArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// Check scenario and options, print what would be run, and end
-    #[arg(long, help_heading = OUTPUT)]
+    #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
     options: Options,

@@ -187,7 +187,7 @@ const LOAD: &str = "Load";
 const RECORDS: &str = "Records";
 const PRODUCER: &str = "Producer";
 const CONSUMER: &str = "Consumer";
-pub const OUTPUT: &str = "Output";
+const OUTPUT: &str = "Output";
 
 /// `KEY=VALUE` of a topic or of the broker.
 #[derive(Clone, Debug, PartialEq)]
