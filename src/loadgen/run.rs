@@ -78,10 +78,12 @@ pub fn run(workload: Workload, around: Surroundings<'_>) -> Result<Report, Strin
             let _ = thread.handle.join();
         }
     }
-    let w = control.workload.clone();
-    if control.layout.created && !w.keep_topic && control.failures().is_empty() {
+    if !control.workload.keep_topic && control.failures().is_empty() {
         let name = spec("bench-cleanup".to_string(), None);
-        let deleted = block_on(name, move || async move { prepare::delete_topic(&w).await });
+        let control = control.clone();
+        let deleted = block_on(name, move || async move {
+            prepare::delete_topics(&control.workload, &control.layout).await
+        });
         if let Ok(Err(e)) = deleted {
             eprintln!("spindle bench: the topic was not deleted: {e}");
         }
@@ -100,21 +102,21 @@ struct Thread {
     handle: std::thread::JoinHandle<()>,
 }
 
-/// (consumer, node, partitions): one fetch loop each.
-type FetchLoop = (u32, usize, Vec<i32>);
+/// (consumer, node, lanes): one fetch loop each.
+type FetchLoop = (u32, usize, Vec<usize>);
 
-/// Partition p belongs to consumer p mod consumers; one loop for each leader it has there.
+/// Lane l belongs to consumer l mod consumers; one loop for each leader it has there.
 fn fetch_loops(control: &Control) -> Vec<FetchLoop> {
     let consumers = control.workload.consumers as usize;
     let mut loops: Vec<FetchLoop> = Vec::new();
     if consumers == 0 {
         return loops;
     }
-    for (partition, place) in control.layout.places.iter().enumerate() {
-        let consumer = (partition % consumers) as u32;
+    for (lane, place) in control.layout.places.iter().enumerate() {
+        let consumer = (lane % consumers) as u32;
         match loops.iter_mut().find(|l| l.0 == consumer && l.1 == place.node) {
-            Some(l) => l.2.push(partition as i32),
-            None => loops.push((consumer, place.node, vec![partition as i32])),
+            Some(l) => l.2.push(lane),
+            None => loops.push((consumer, place.node, vec![lane])),
         }
     }
     loops
@@ -161,11 +163,11 @@ async fn generate(
         running.set(running.get() - 1);
         ended.notify_waiters();
     };
-    for (consumer, node, partitions) in consumers {
+    for (consumer, node, lanes) in consumers {
         let (control, stats) = (control.clone(), stats.clone());
         let (running, ended) = (running.clone(), ended.clone());
         spawn(async move {
-            consumer::run(control, stats, consumer, node, partitions).await;
+            consumer::run(control, stats, consumer, node, lanes).await;
             tell(&running, &ended);
         });
     }

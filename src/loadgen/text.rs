@@ -46,8 +46,12 @@ impl Control {
             0.0 => "full speed".to_string(),
             rate => format!("{} records/s", grouped(rate as u64)),
         };
+        let more = match self.layout.topics.len() {
+            1 => String::new(),
+            n => format!(" and {} more topics", n - 1),
+        };
         format!(
-            "{} at {}: {} partitions on {} node(s), {rate}, {} B records, acks={}, {} producer(s), {} consumer(s)",
+            "{}{more} at {}: {} partitions on {} node(s), {rate}, {} B records, acks={}, {} producer(s), {} consumer(s)",
             w.topic,
             w.bootstrap,
             self.layout.places.len(),
@@ -146,8 +150,11 @@ impl Report {
         );
         let _ = writeln!(
             out,
-            "  broker       {} ({whose}), {} partitions on {} node(s)",
-            c.bootstrap_server, c.partitions, self.broker.nodes
+            "  broker       {} ({whose}), {} topic(s) of {} partitions on {} node(s)",
+            c.bootstrap_server,
+            c.topics.len(),
+            c.partitions,
+            self.broker.nodes
         );
         let _ = writeln!(
             out,

@@ -1,5 +1,7 @@
 //! A run's figures into the report: sums, rates, percentiles, verdict, warnings. Pure: works on what it is given.
 
+use std::collections::BTreeSet;
+
 use hdrhistogram::Histogram;
 
 use super::super::check::SequenceCheck;
@@ -103,7 +105,7 @@ impl Inputs<'_> {
             configuration: configuration(control),
             machine: machine::describe(),
             broker: self.broker,
-            prepare: Prepare::default(),
+            prepare: control.layout.prepare.clone(),
             measured_s: self.measured_s,
             stopped_early_s: self.stopped_early_s,
             interrupted: self.interrupted,
@@ -147,8 +149,8 @@ fn configuration(control: &Control) -> Configuration {
     let w = &control.workload;
     Configuration {
         bootstrap_server: w.bootstrap.clone(),
-        topics: vec![w.topic.clone()],
-        partitions: control.layout.places.len(),
+        topics: control.layout.topics.iter().map(|t| t.name.clone()).collect(),
+        partitions: control.layout.places.len() / control.layout.topics.len().max(1),
         topic_configs: w.topic_configs.clone(),
         producers: w.producers,
         consumers: w.consumers,
@@ -224,7 +226,8 @@ fn verify(control: &Control) -> Verification {
     let w = &control.workload;
     control.outcome(|outcome| {
         let mut v = Verification { checked: w.consumers > 0, ..Verification::default() };
-        let cut_off: Vec<i32> = outcome.seen.iter().flat_map(|s| s.cut_off.clone()).collect();
+        let cut_off: BTreeSet<usize> =
+            outcome.seen.iter().flat_map(|s| s.cut_off.iter().copied()).collect();
         for seen in &outcome.seen {
             v.records_read += seen.records;
             v.corrupted += seen.corrupted;
@@ -236,16 +239,16 @@ fn verify(control: &Control) -> Verification {
                 v.reordered += check.reordered;
             }
         }
-        let all = outcome.sent.iter().flat_map(|(producer, partitions)| {
-            partitions.iter().enumerate().map(move |(i, sent)| (*producer, i as i32, sent))
+        let all = outcome.sent.iter().flat_map(|(producer, lanes)| {
+            lanes.iter().enumerate().map(move |(lane, sent)| (*producer, lane, sent))
         });
-        for (producer, partition, sent) in all {
+        for (producer, lane, sent) in all {
             v.records_sent += sent.sent;
             v.records_acked += sent.acked;
-            let key = (producer, partition);
+            let key = (producer, lane);
             let check = outcome.seen.iter().find_map(|s| s.checks.get(&key));
             let missing = missing(check, sent);
-            match cut_off.contains(&partition) {
+            match cut_off.contains(&lane) {
                 true => v.not_read_back += missing,
                 false if v.checked => v.lost += missing,
                 false => {}
