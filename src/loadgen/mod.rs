@@ -10,6 +10,7 @@ pub mod client;
 mod consumer;
 mod control;
 mod machine;
+mod observe;
 mod prepare;
 mod producer;
 pub mod report;
@@ -21,8 +22,9 @@ mod workload;
 
 pub use control::{Control, Failure};
 pub use machine::{cores, process_cpu_seconds};
+pub use observe::{LocalBroker, ShardReading};
 pub use report::{Percentiles, Report, Tick};
-pub use run::{LocalBroker, Surroundings, run};
+pub use run::{Surroundings, run};
 pub use text::{tick, tick_header};
 pub use workload::{
     Acks, ArrivalLaw, KeyLaw, LatencyBound, PayloadSource, PhaseSpec, Rate, SizeLaw, Workload,

@@ -233,6 +233,15 @@ impl Report {
                 );
             }
         }
+        if let Some(bytes) = self.broker_peak_rss_bytes {
+            let with = if self.broker.in_process { ", the generator's with it" } else { "" };
+            let switches = match self.broker_context_switches {
+                Some(n) => format!("; {} context switches", grouped(n)),
+                None => String::new(),
+            };
+            let _ =
+                writeln!(out, "  memory       peak {:.0} MB{with}{switches}", bytes as f64 / 1e6);
+        }
         let generator: f64 = self.cpu.generator_s.iter().sum();
         let _ = writeln!(
             out,
@@ -290,6 +299,9 @@ impl Report {
         }
         for warning in &self.warnings {
             let _ = writeln!(out, "  warning: {warning}");
+        }
+        for what in &self.not_measured {
+            let _ = writeln!(out, "  not measured: {what}");
         }
         for problem in self.problems() {
             let _ = writeln!(out, "  FAILED: {problem}");

@@ -110,6 +110,7 @@ impl Connection {
             Ok(Started::Produce(pending)) => {
                 self.ack_bytes.set(self.ack_bytes.get() + pending.bytes);
                 self.acks.borrow_mut().push_back(pending);
+                self.router.counters().waiting.add(1);
                 if !self.writer_started.replace(true) {
                     runtime::spawn(self.clone().write_acks());
                 } else {
@@ -176,6 +177,7 @@ impl Connection {
             };
             self.ack_bytes.set(self.ack_bytes.get() - bytes);
             self.writing.set(false);
+            self.router.counters().waiting.sub(1);
             if !ok {
                 self.close();
             }
@@ -206,5 +208,12 @@ impl Connection {
             self.stream.write_vectored_all(&slices).await?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let unsent = self.acks.borrow().len() + usize::from(self.writing.get());
+        self.router.counters().waiting.sub(unsent as u64);
     }
 }

@@ -44,6 +44,7 @@ impl Shard {
             }
             let seen: Vec<i64> = outcome.partitions.iter().map(|p| p.high_watermark).collect();
             drop(outcome);
+            let _parked = self.counters().waiting.hold();
             runtime::timeout(left, self.any_moved(&specs, &seen)).await;
         }
     }

@@ -40,7 +40,14 @@ fn merged(two: &[Histogram<u64>; 2]) -> Option<Percentiles> {
 }
 
 impl Tick {
-    pub fn new(at_s: f64, phase: Phase, window: &Window, cpu: &CpuUse, errors: u64) -> Tick {
+    pub fn new(
+        at_s: f64,
+        phase: Phase,
+        window: &Window,
+        cpu: &CpuUse,
+        broker: Option<BrokerSample>,
+        errors: u64,
+    ) -> Tick {
         let counts = window.all_counts();
         let per_s = |n: u64| if cpu.seconds > 0.0 { n as f64 / cpu.seconds } else { 0.0 };
         Tick {
@@ -59,9 +66,7 @@ impl Tick {
             ack: merged(&window.ack),
             end_to_end: merged(&window.end_to_end),
             replayed_mb_per_s: 0.0,
-            broker: cpu
-                .broker_percent()
-                .map(|cpu_percent| BrokerSample { cpu_percent, ..BrokerSample::default() }),
+            broker,
             generator_cpu_percent: cpu.generator_percent(),
             errors,
         }
@@ -75,6 +80,8 @@ pub struct Inputs<'a> {
     pub control: &'a Control,
     pub total: &'a Window,
     pub cpu: CpuUse,
+    pub broker_peak_rss_bytes: Option<u64>,
+    pub not_measured: Vec<String>,
     pub measured_s: f64,
     pub stopped_early_s: Option<f64>,
     pub interrupted: bool,
@@ -126,7 +133,7 @@ impl Inputs<'_> {
             broker_cpu_s_per_gb_produced: per_byte.map(|s| s * 1e9),
             broker_cpu_s_per_gb_moved: broker.and_then(|s| ratio(s, moved)).map(|s| s * 1e9),
             broker_cpu_us_per_request: None,
-            broker_peak_rss_bytes: None,
+            broker_peak_rss_bytes: self.broker_peak_rss_bytes,
             broker_context_switches: self.cpu.context_switches,
             broker_cpu_us_per_record: per_record.map(|s| s * 1e6),
             generator_cpu_s_per_gb: ratio(generator_s, moved).map(|s| s * 1e9),
@@ -136,7 +143,7 @@ impl Inputs<'_> {
             errors: control.errors().0,
             failures: control.failures(),
             warnings: Vec::new(),
-            not_measured: Vec::new(),
+            not_measured: self.not_measured,
             ticks: self.ticks,
             command: self.command,
         };
