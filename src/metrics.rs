@@ -52,6 +52,11 @@ pub struct ShardCounters {
     pub frames_rejected: Counter,
     pub partitions: Counter,
     pub fetch_sessions: Counter,
+    /// Of `shard.memory.bytes`, held by requests and by answers at this moment.
+    pub memory_requests_bytes: Counter,
+    pub memory_answers_bytes: Counter,
+    /// Requests that had to wait for memory.
+    pub memory_waits: Counter,
     /// Gauge: acknowledgements that have not left and fetches that are parked.
     pub waiting: Counter,
 }
