@@ -9,6 +9,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -100,7 +101,7 @@ impl Task {
         start: impl FnOnce(BrokerRequest) -> Result<LocalBroker, StartError>,
     ) -> Result<i32, StartError> {
         if self.dry_run {
-            print!("{}", self.describe());
+            say(&self.describe());
             return Ok(0);
         }
         let options = &self.options;
@@ -131,7 +132,7 @@ impl Task {
         }
         // JSON on standard output has it for itself.
         let to_stdout = options.json.as_deref().is_some_and(is_stdout);
-        let say = |line: String| if to_stdout { eprintln!("{line}") } else { println!("{line}") };
+        let say = |line: String| if to_stdout { eprintln!("{line}") } else { say(&line) };
         if let Some(scenario) = &self.scenario {
             say(format!("{}: {}", scenario.name, scenario.question));
         }
@@ -177,8 +178,13 @@ impl Task {
         let width = self.words.iter().map(|w| w.option().len()).max().unwrap_or(0);
         lines.extend(self.words.iter().map(|w| format!("  {:width$}  {}", w.option(), w.place)));
         lines.push(format!("good: {}", command()));
-        lines.join("\n") + "\n"
+        lines.join("\n")
     }
+}
+
+/// A reader that went away (`| head`) ends no run.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn is_stdout(path: &Path) -> bool {
@@ -190,7 +196,7 @@ fn write_out(options: &Options, report: &Report) -> Result<(), String> {
     let Some(path) = &options.json else { return Ok(()) };
     let json = serde_json::to_string_pretty(report).map_err(|e| format!("--json: {e}"))?;
     if is_stdout(path) {
-        println!("{json}");
+        say(&json);
         return Ok(());
     }
     std::fs::write(path, json + "\n").map_err(|e| format!("--json {}: {e}", path.display()))
