@@ -12,6 +12,7 @@ mod consumer;
 mod control;
 pub mod html;
 mod machine;
+mod observe;
 mod prepare;
 mod producer;
 pub mod report;
@@ -23,8 +24,9 @@ mod workload;
 
 pub use control::{Control, Failure};
 pub use machine::{cores, process_cpu_seconds};
+pub use observe::{LocalBroker, ShardReading};
 pub use report::{Percentiles, Report, Tick};
-pub use run::{LocalBroker, Surroundings, run};
+pub use run::{Surroundings, run};
 pub use text::{tick, tick_header};
 pub use workload::{
     Acks, ArrivalLaw, KeyLaw, LatencyBound, PayloadSource, PhaseSpec, Rate, SizeLaw, Workload,

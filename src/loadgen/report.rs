@@ -65,6 +65,7 @@ pub struct Report {
     pub broker_cpu_us_per_record: Option<f64>,
     /// Produce requests.
     pub broker_cpu_us_per_request: Option<f64>,
+    /// Of its process, since the run began: in this process that is with the generator.
     pub broker_peak_rss_bytes: Option<u64>,
     /// Of all its threads, in the measured phases.
     pub broker_context_switches: Option<u64>,
@@ -179,7 +180,11 @@ pub struct Tick {
 pub struct BrokerSample {
     /// Of one CPU: 200 is two cores.
     pub cpu_percent: f64,
+    /// Of its process: in this process that is with the generator.
     pub rss_bytes: Option<u64>,
+    pub threads: Option<u64>,
+    /// Voluntary and involuntary, of all its threads.
+    pub context_switches_per_s: Option<f64>,
     /// Of a Spindle in this process.
     pub shards: Vec<ShardSample>,
 }

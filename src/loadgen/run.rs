@@ -4,30 +4,20 @@
 //! period.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::control::Control;
+use super::observe::{LocalBroker, Observer, Reading};
 use super::report::build::Inputs;
-use super::report::{BrokerInfo, CpuUse, Report, Tick};
+use super::report::{BrokerInfo, Report, Tick};
 use super::stats::{Phase, Schedule, ThreadStats, Window};
 use super::workload::Workload;
-use super::{consumer, machine, prepare, producer};
+use super::{consumer, prepare, producer};
 use crate::runtime::executor::{ExecutorSpec, block_on, start_thread};
-use crate::runtime::{Notify, now, spawn};
-
-/// A broker that runs in this process.
-pub struct LocalBroker {
-    pub bootstrap: SocketAddr,
-    /// Of its shards' threads.
-    pub cpu_seconds: Box<dyn Fn() -> f64 + Send>,
-    /// Requests that had to cross shards.
-    pub data_crossings: Box<dyn Fn() -> u64 + Send>,
-    pub stop: Box<dyn FnOnce() + Send>,
-}
+use crate::runtime::{self, Notify, now, spawn};
 
 /// What the run may look at and tell beside the traffic.
 pub struct Surroundings<'a> {
@@ -78,10 +68,12 @@ pub fn run(workload: Workload, around: Surroundings<'_>) -> Result<Report, Strin
             let _ = thread.handle.join();
         }
     }
-    let w = control.workload.clone();
-    if control.layout.created && !w.keep_topic && control.failures().is_empty() {
+    if !control.workload.keep_topic && control.failures().is_empty() {
         let name = spec("bench-cleanup".to_string(), None);
-        let deleted = block_on(name, move || async move { prepare::delete_topic(&w).await });
+        let control = control.clone();
+        let deleted = block_on(name, move || async move {
+            prepare::delete_topics(&control.workload, &control.layout).await
+        });
         if let Ok(Err(e)) = deleted {
             eprintln!("spindle bench: the topic was not deleted: {e}");
         }
@@ -100,21 +92,21 @@ struct Thread {
     handle: std::thread::JoinHandle<()>,
 }
 
-/// (consumer, node, partitions): one fetch loop each.
-type FetchLoop = (u32, usize, Vec<i32>);
+/// (consumer, node, lanes): one fetch loop each.
+type FetchLoop = (u32, usize, Vec<usize>);
 
-/// Partition p belongs to consumer p mod consumers; one loop for each leader it has there.
+/// Lane l belongs to consumer l mod consumers; one loop for each leader it has there.
 fn fetch_loops(control: &Control) -> Vec<FetchLoop> {
     let consumers = control.workload.consumers as usize;
     let mut loops: Vec<FetchLoop> = Vec::new();
     if consumers == 0 {
         return loops;
     }
-    for (partition, place) in control.layout.places.iter().enumerate() {
-        let consumer = (partition % consumers) as u32;
+    for (lane, place) in control.layout.places.iter().enumerate() {
+        let consumer = (lane % consumers) as u32;
         match loops.iter_mut().find(|l| l.0 == consumer && l.1 == place.node) {
-            Some(l) => l.2.push(partition as i32),
-            None => loops.push((consumer, place.node, vec![partition as i32])),
+            Some(l) => l.2.push(lane),
+            None => loops.push((consumer, place.node, vec![lane])),
         }
     }
     loops
@@ -140,7 +132,7 @@ fn start_threads(control: &Arc<Control>) -> Result<Vec<Thread>, String> {
         let (control, thread_stats, thread_id) = (control.clone(), stats.clone(), id.clone());
         let cpu = w.cpus.get(index).copied();
         let handle = start_thread(spec(format!("bench-{index}"), cpu), move || {
-            thread_id.store(machine::current_thread_id(), Relaxed);
+            thread_id.store(runtime::thread_id(), Relaxed);
             generate(control, thread_stats, producers, consumers)
         });
         threads.push(Thread { stats, id, handle: handle.map_err(|e| e.to_string())? });
@@ -161,11 +153,11 @@ async fn generate(
         running.set(running.get() - 1);
         ended.notify_waiters();
     };
-    for (consumer, node, partitions) in consumers {
+    for (consumer, node, lanes) in consumers {
         let (control, stats) = (control.clone(), stats.clone());
         let (running, ended) = (running.clone(), ended.clone());
         spawn(async move {
-            consumer::run(control, stats, consumer, node, partitions).await;
+            consumer::run(control, stats, consumer, node, lanes).await;
             tell(&running, &ended);
         });
     }
@@ -186,29 +178,6 @@ async fn generate(
     }
 }
 
-/// CPU time at one moment.
-#[derive(Clone, Debug, Default)]
-struct CpuReading {
-    at_ns: u64,
-    broker: Option<f64>,
-    generator: Vec<f64>,
-    crossings: Option<u64>,
-}
-
-impl CpuReading {
-    fn since(&self, earlier: &CpuReading) -> CpuUse {
-        let seconds = self.at_ns.saturating_sub(earlier.at_ns) as f64 / 1e9;
-        let generator = self.generator.iter().zip(&earlier.generator).map(|(now, then)| now - then);
-        CpuUse {
-            seconds,
-            broker_s: self.broker.zip(earlier.broker).map(|(now, then)| now - then),
-            generator_s: generator.collect(),
-            crossings: self.crossings.zip(earlier.crossings).map(|(now, then)| now - then),
-            context_switches: None,
-        }
-    }
-}
-
 struct View<'a> {
     control: &'a Arc<Control>,
     threads: &'a [Thread],
@@ -222,24 +191,6 @@ impl View<'_> {
         self.clock_ns + self.clock.elapsed().as_nanos() as u64
     }
 
-    fn read_cpu(&self, around: &Surroundings<'_>, before: &CpuReading) -> CpuReading {
-        let of_thread = |(i, t): (usize, &Thread)| {
-            let known = before.generator.get(i).copied().unwrap_or(0.0);
-            // A thread that has ended keeps its last figure.
-            machine::thread_cpu_seconds(t.id.load(Relaxed)).unwrap_or(known)
-        };
-        let of_process = |pid| machine::process_cpu_seconds(pid).or(before.broker);
-        CpuReading {
-            at_ns: self.now_ns(),
-            broker: match around.broker {
-                Some(broker) => Some((broker.cpu_seconds)()),
-                None => around.broker_pid.and_then(of_process),
-            },
-            generator: self.threads.iter().enumerate().map(of_thread).collect(),
-            crossings: around.broker.map(|b| (b.data_crossings)()),
-        }
-    }
-
     fn watch(&self, around: Surroundings<'_>) -> Report {
         let control = self.control;
         let schedule = control.schedule;
@@ -248,8 +199,10 @@ impl View<'_> {
         let mut interval = Window::new();
         let mut spare = Window::new();
         let mut ticks: Vec<Tick> = Vec::new();
-        let first = self.read_cpu(&around, &CpuReading::default());
-        let mut last_cpu = CpuReading { at_ns: schedule.start_ns, ..first.clone() };
+        let ids = self.threads.iter().map(|t| t.id.clone()).collect();
+        let mut observer = Observer::new(around.broker, around.broker_pid, ids);
+        let first = observer.read(self.now_ns());
+        let mut last = Reading { at_ns: schedule.start_ns, ..first.clone() };
         let (mut measured_from, mut measured_to) = (first, None);
         let mut edges = vec![schedule.measure_ns, schedule.end_ns];
         let mut next_tick_ns = schedule.start_ns + 1_000_000_000;
@@ -267,15 +220,15 @@ impl View<'_> {
                 give_up_ns = now_ns + bound.as_nanos() as u64;
                 edges.retain(|e| *e == schedule.measure_ns && *e > now_ns);
                 if measured_to.is_none() && now_ns > schedule.measure_ns {
-                    measured_to = Some(self.read_cpu(&around, &last_cpu));
+                    measured_to = Some(observer.read(self.now_ns()));
                 }
             }
             let ended = control.producers_done() && control.consumers_done();
             if edges.first().is_some_and(|edge| now_ns >= *edge) {
-                let cpu = self.read_cpu(&around, &last_cpu);
+                let reading = observer.read(self.now_ns());
                 match edges.remove(0) == schedule.measure_ns {
-                    true => measured_from = cpu,
-                    false => measured_to = Some(cpu),
+                    true => measured_from = reading,
+                    false => measured_to = Some(reading),
                 }
             }
             if now_ns < next_tick_ns && !ended && now_ns < give_up_ns {
@@ -286,18 +239,20 @@ impl View<'_> {
                 interval.add(&spare);
             }
             if now_ns >= next_tick_ns {
-                let cpu = self.read_cpu(&around, &last_cpu);
+                let reading = observer.read(self.now_ns());
                 // The second that ends here, whichever moment of it we woke at.
                 let phase = schedule.phase(next_tick_ns.saturating_sub(500_000_000));
                 let at_s = schedule.seconds(now_ns);
                 let errors = control.error_count();
-                let tick = Tick::new(at_s, phase, &interval, &cpu.since(&last_cpu), errors);
+                let cpu = reading.since(&last);
+                let broker = reading.sample_since(&last);
+                let tick = Tick::new(at_s, phase, &interval, &cpu, broker, errors);
                 (around.on_tick)(&tick);
                 // The tail of the drain says nothing about the broker's rate.
                 if phase != Phase::Drain || tick.produced_records_per_s > 0.0 {
                     ticks.push(tick);
                 }
-                last_cpu = cpu;
+                last = reading;
                 next_tick_ns += 1_000_000_000;
                 total.add(&interval);
                 interval.clear();
@@ -312,12 +267,25 @@ impl View<'_> {
             }
         }
         total.add(&interval);
-        let measured_to = measured_to.unwrap_or_else(|| self.read_cpu(&around, &last_cpu));
+        let measured_to = measured_to.unwrap_or_else(|| observer.read(self.now_ns()));
+        let mut not_measured = Vec::new();
+        if let Some((pid, at_ns)) = observer.broker_ended() {
+            let at_s = schedule.seconds(at_ns);
+            not_measured.push(format!(
+                "CPU and memory after {at_s:.1} s: broker process {pid} ended at {at_s:.1} s"
+            ));
+        }
+        if around.broker.is_some() {
+            let why = "the broker's memory alone: it shares this process with the generator";
+            not_measured.push(why.to_string());
+        }
         let until_ns = stopped_early.unwrap_or(schedule.end_ns);
         Inputs {
             control,
             total: &total,
             cpu: measured_to.since(&measured_from),
+            broker_peak_rss_bytes: observer.peak_rss_bytes(),
+            not_measured,
             measured_s: until_ns.saturating_sub(schedule.measure_ns) as f64 / 1e9,
             stopped_early_s: stopped_early.map(|at| schedule.seconds(at)),
             interrupted: around.interrupted.load(Relaxed),
@@ -327,7 +295,7 @@ impl View<'_> {
                 pid: around.broker_pid,
                 cluster_id: control.layout.cluster_id.clone(),
                 nodes: control.layout.nodes.len(),
-                overrides: Vec::new(),
+                overrides: around.broker.map_or_else(Vec::new, |b| b.overrides.clone()),
             },
             started_at: String::new(),
             command: around.command,

@@ -46,8 +46,12 @@ impl Control {
             0.0 => "full speed".to_string(),
             rate => format!("{} records/s", grouped(rate as u64)),
         };
+        let more = match self.layout.topics.len() {
+            1 => String::new(),
+            n => format!(" and {} more topics", n - 1),
+        };
         format!(
-            "{} at {}: {} partitions on {} node(s), {rate}, {} B records, acks={}, {} producer(s), {} consumer(s)",
+            "{}{more} at {}: {} partitions on {} node(s), {rate}, {} B records, acks={}, {} producer(s), {} consumer(s)",
             w.topic,
             w.bootstrap,
             self.layout.places.len(),
@@ -146,8 +150,11 @@ impl Report {
         );
         let _ = writeln!(
             out,
-            "  broker       {} ({whose}), {} partitions on {} node(s)",
-            c.bootstrap_server, c.partitions, self.broker.nodes
+            "  broker       {} ({whose}), {} topic(s) of {} partitions on {} node(s)",
+            c.bootstrap_server,
+            c.topics.len(),
+            c.partitions,
+            self.broker.nodes
         );
         let _ = writeln!(
             out,
@@ -226,6 +233,15 @@ impl Report {
                 );
             }
         }
+        if let Some(bytes) = self.broker_peak_rss_bytes {
+            let with = if self.broker.in_process { ", the generator's with it" } else { "" };
+            let switches = match self.broker_context_switches {
+                Some(n) => format!("; {} context switches", grouped(n)),
+                None => String::new(),
+            };
+            let _ =
+                writeln!(out, "  memory       peak {:.0} MB{with}{switches}", bytes as f64 / 1e6);
+        }
         let generator: f64 = self.cpu.generator_s.iter().sum();
         let _ = writeln!(
             out,
@@ -283,6 +299,9 @@ impl Report {
         }
         for warning in &self.warnings {
             let _ = writeln!(out, "  warning: {warning}");
+        }
+        for what in &self.not_measured {
+            let _ = writeln!(out, "  not measured: {what}");
         }
         for problem in self.problems() {
             let _ = writeln!(out, "  FAILED: {problem}");

@@ -275,6 +275,10 @@ impl Log {
     pub fn tail_memory_bytes(&self) -> usize {
         self.inner.state.borrow().tail.cached_bytes()
     }
+    /// Appended, and not handed to the device yet.
+    pub fn unwritten_bytes(&self) -> usize {
+        self.inner.state.borrow().tail.pending_bytes()
+    }
     /// Drops cached tail buffers (oldest first) down to `keep_bytes`; unwritten data always stays.
     pub fn shrink_tail(&self, keep_bytes: usize) {
         self.inner.state.borrow_mut().tail.shrink(keep_bytes);

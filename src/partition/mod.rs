@@ -366,6 +366,10 @@ impl Partition {
         self.log().map_or(0, |l| l.tail_memory_bytes())
     }
 
+    pub fn unwritten_bytes(&self) -> usize {
+        self.log().map_or(0, |l| l.unwritten_bytes())
+    }
+
     pub fn shrink_tail(&self, keep_bytes: usize) {
         if let Ok(log) = self.log() {
             log.shrink_tail(keep_bytes);

@@ -1,5 +1,7 @@
 //! A run's figures into the report: sums, rates, percentiles, verdict, warnings. Pure: works on what it is given.
 
+use std::collections::BTreeSet;
+
 use hdrhistogram::Histogram;
 
 use super::super::check::SequenceCheck;
@@ -38,7 +40,14 @@ fn merged(two: &[Histogram<u64>; 2]) -> Option<Percentiles> {
 }
 
 impl Tick {
-    pub fn new(at_s: f64, phase: Phase, window: &Window, cpu: &CpuUse, errors: u64) -> Tick {
+    pub fn new(
+        at_s: f64,
+        phase: Phase,
+        window: &Window,
+        cpu: &CpuUse,
+        broker: Option<BrokerSample>,
+        errors: u64,
+    ) -> Tick {
         let counts = window.all_counts();
         let per_s = |n: u64| if cpu.seconds > 0.0 { n as f64 / cpu.seconds } else { 0.0 };
         Tick {
@@ -57,9 +66,7 @@ impl Tick {
             ack: merged(&window.ack),
             end_to_end: merged(&window.end_to_end),
             replayed_mb_per_s: 0.0,
-            broker: cpu
-                .broker_percent()
-                .map(|cpu_percent| BrokerSample { cpu_percent, ..BrokerSample::default() }),
+            broker,
             generator_cpu_percent: cpu.generator_percent(),
             errors,
         }
@@ -73,6 +80,8 @@ pub struct Inputs<'a> {
     pub control: &'a Control,
     pub total: &'a Window,
     pub cpu: CpuUse,
+    pub broker_peak_rss_bytes: Option<u64>,
+    pub not_measured: Vec<String>,
     pub measured_s: f64,
     pub stopped_early_s: Option<f64>,
     pub interrupted: bool,
@@ -103,7 +112,7 @@ impl Inputs<'_> {
             configuration: configuration(control),
             machine: machine::describe(),
             broker: self.broker,
-            prepare: Prepare::default(),
+            prepare: control.layout.prepare.clone(),
             measured_s: self.measured_s,
             stopped_early_s: self.stopped_early_s,
             interrupted: self.interrupted,
@@ -124,7 +133,7 @@ impl Inputs<'_> {
             broker_cpu_s_per_gb_produced: per_byte.map(|s| s * 1e9),
             broker_cpu_s_per_gb_moved: broker.and_then(|s| ratio(s, moved)).map(|s| s * 1e9),
             broker_cpu_us_per_request: None,
-            broker_peak_rss_bytes: None,
+            broker_peak_rss_bytes: self.broker_peak_rss_bytes,
             broker_context_switches: self.cpu.context_switches,
             broker_cpu_us_per_record: per_record.map(|s| s * 1e6),
             generator_cpu_s_per_gb: ratio(generator_s, moved).map(|s| s * 1e9),
@@ -134,7 +143,7 @@ impl Inputs<'_> {
             errors: control.errors().0,
             failures: control.failures(),
             warnings: Vec::new(),
-            not_measured: Vec::new(),
+            not_measured: self.not_measured,
             ticks: self.ticks,
             command: self.command,
         };
@@ -147,8 +156,8 @@ fn configuration(control: &Control) -> Configuration {
     let w = &control.workload;
     Configuration {
         bootstrap_server: w.bootstrap.clone(),
-        topics: vec![w.topic.clone()],
-        partitions: control.layout.places.len(),
+        topics: control.layout.topics.iter().map(|t| t.name.clone()).collect(),
+        partitions: control.layout.places.len() / control.layout.topics.len().max(1),
         topic_configs: w.topic_configs.clone(),
         producers: w.producers,
         consumers: w.consumers,
@@ -224,7 +233,8 @@ fn verify(control: &Control) -> Verification {
     let w = &control.workload;
     control.outcome(|outcome| {
         let mut v = Verification { checked: w.consumers > 0, ..Verification::default() };
-        let cut_off: Vec<i32> = outcome.seen.iter().flat_map(|s| s.cut_off.clone()).collect();
+        let cut_off: BTreeSet<usize> =
+            outcome.seen.iter().flat_map(|s| s.cut_off.iter().copied()).collect();
         for seen in &outcome.seen {
             v.records_read += seen.records;
             v.corrupted += seen.corrupted;
@@ -236,16 +246,16 @@ fn verify(control: &Control) -> Verification {
                 v.reordered += check.reordered;
             }
         }
-        let all = outcome.sent.iter().flat_map(|(producer, partitions)| {
-            partitions.iter().enumerate().map(move |(i, sent)| (*producer, i as i32, sent))
+        let all = outcome.sent.iter().flat_map(|(producer, lanes)| {
+            lanes.iter().enumerate().map(move |(lane, sent)| (*producer, lane, sent))
         });
-        for (producer, partition, sent) in all {
+        for (producer, lane, sent) in all {
             v.records_sent += sent.sent;
             v.records_acked += sent.acked;
-            let key = (producer, partition);
+            let key = (producer, lane);
             let check = outcome.seen.iter().find_map(|s| s.checks.get(&key));
             let missing = missing(check, sent);
-            match cut_off.contains(&partition) {
+            match cut_off.contains(&lane) {
                 true => v.not_read_back += missing,
                 false if v.checked => v.lost += missing,
                 false => {}
