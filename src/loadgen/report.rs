@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::control::{Control, Failure, PartitionSent};
 use super::machine::{self, Machine};
 use super::stats::{Counts, ErrorCount, Phase, Window};
-use super::workload::{Acks, codec_name};
+use super::workload::Acks;
 
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Percentiles {
@@ -271,7 +271,7 @@ fn configuration(control: &Control, local_broker: bool) -> Configuration {
         duration_s: w.duration.as_secs_f64(),
         warmup_s: w.warmup.as_secs_f64(),
         acks: w.acks.name(),
-        compression: codec_name(w.compression),
+        compression: w.compression.name(),
         linger_ms: w.linger.as_secs_f64() * 1e3,
         batch_bytes: w.batch_bytes,
         max_in_flight: w.in_flight,

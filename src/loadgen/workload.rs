@@ -73,16 +73,6 @@ impl Acks {
     }
 }
 
-pub fn codec_name(codec: Compression) -> &'static str {
-    match codec {
-        Compression::None => "none",
-        Compression::Gzip => "gzip",
-        Compression::Snappy => "snappy",
-        Compression::Lz4 => "lz4",
-        Compression::Zstd => "zstd",
-    }
-}
-
 fn in_range<T: PartialOrd + std::fmt::Display>(
     option: &str,
     value: T,

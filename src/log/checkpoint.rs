@@ -74,7 +74,7 @@ pub async fn take_clean_shutdown(log_dir: &Path) -> Result<bool> {
 }
 
 /// Kafka's `meta.properties`, version 1 (KRaft).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct MetaProperties {
     pub cluster_id: String,
     pub node_id: i32,
@@ -103,7 +103,7 @@ pub async fn read_meta_properties(log_dir: &Path) -> Result<Option<MetaPropertie
     })
 }
 
-fn parse_meta_properties(bytes: &[u8]) -> std::result::Result<MetaProperties, String> {
+pub(super) fn parse_meta_properties(bytes: &[u8]) -> std::result::Result<MetaProperties, String> {
     let text = String::from_utf8_lossy(bytes);
     let properties: BTreeMap<&str, &str> = text
         .lines()
@@ -123,6 +123,44 @@ fn parse_meta_properties(bytes: &[u8]) -> std::result::Result<MetaProperties, St
         node_id: node_id.parse().map_err(|_| format!("node.id {node_id} is not a number"))?,
         directory_id: properties.get("directory.id").map(|id| id.to_string()),
     })
+}
+
+/// The topic that a partition's directory belongs to (KIP-516): Kafka takes a directory without it for
+/// a stray.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct PartitionMetadata {
+    pub version: i32,
+    /// 22 characters of base64.
+    pub topic_id: String,
+}
+
+pub const PARTITION_METADATA_FILE: &str = "partition.metadata";
+
+/// The file of a partition's directory. Neither fsynced nor needed by us: it is made again when missing.
+pub fn encode_partition_metadata(topic_id: &str) -> Vec<u8> {
+    format!("version: 0\ntopic_id: {topic_id}").into_bytes()
+}
+
+pub(super) fn parse_partition_metadata(
+    bytes: &[u8],
+) -> std::result::Result<PartitionMetadata, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "text is not UTF-8".to_string())?;
+    let mut lines = text.lines();
+    let mut get = |key: &str| {
+        let line = lines.next().unwrap_or_default();
+        let value = line.strip_prefix(key).and_then(|rest| rest.strip_prefix(':'));
+        value.map(str::trim).ok_or(format!("{line:?} where {key} is expected"))
+    };
+    let version = get("version")?;
+    if version != "0" {
+        return Err(format!("version is {version}: only 0 is known"));
+    }
+    let topic_id = get("topic_id")?;
+    let base64 = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if topic_id.len() != 22 || !topic_id.bytes().all(base64) {
+        return Err(format!("{topic_id:?} is not a topic id"));
+    }
+    Ok(PartitionMetadata { version: 0, topic_id: topic_id.to_string() })
 }
 
 async fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {

@@ -9,6 +9,7 @@ mod appender;
 pub mod checkpoint;
 mod epochs;
 mod index;
+pub mod inspect;
 mod reader;
 mod recovery;
 mod retention;
