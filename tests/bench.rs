@@ -24,7 +24,7 @@ fn a_short_run_adds_up_and_nothing_crosses_cores() {
     assert!(out.status.success(), "{said}\n{complained}");
     let text = std::fs::read_to_string(&report).expect("the report");
     let report: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    assert_eq!(report["configuration"]["broker_nodes"], 2, "one node a shard");
+    assert_eq!(report["broker"]["nodes"], 2, "one node a shard");
     assert_eq!(report["data_crossings"], 0, "requests crossed cores in range mode");
     let checked = &report["verification"];
     let sent = checked["records_sent"].as_u64().expect("a count");

@@ -10,7 +10,9 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::error::StartError;
-use crate::loadgen::{self, Acks, LocalBroker, Surroundings, Workload};
+use crate::loadgen::{
+    self, Acks, ArrivalLaw, KeyLaw, LocalBroker, PayloadSource, SizeLaw, Surroundings, Workload,
+};
 use crate::types::Compression;
 
 #[derive(Args, Clone, Debug)]
@@ -151,7 +153,12 @@ fn workload(args: &BenchArgs) -> Result<(Workload, usize), StartError> {
     }
     let workload = Workload {
         bootstrap: args.bootstrap_server.clone().unwrap_or_default(),
+        broker_name: match args.bootstrap_server {
+            Some(_) => "broker".to_string(),
+            None => "Spindle".to_string(),
+        },
         topic: args.topic.clone(),
+        topics: 1,
         partitions: args.partitions,
         partitions_default: match args.bootstrap_server {
             Some(_) => 4,
@@ -164,10 +171,21 @@ fn workload(args: &BenchArgs) -> Result<(Workload, usize), StartError> {
         consumers: args.consumers.unwrap_or(per_core),
         threads: args.threads,
         cpus,
-        record_bytes: args.record_size,
+        sizes: SizeLaw::Fixed(args.record_size),
+        keys: KeyLaw::None,
+        key_bytes: 16,
+        payload: PayloadSource::Entropy(6.0),
+        headers: 0,
+        header_bytes: 16,
+        arrivals: ArrivalLaw::Fixed,
         rate: args.rate,
         duration: seconds("--duration", args.duration)?,
         warmup: seconds("--warmup", args.warmup)?,
+        phases: Vec::new(),
+        records: None,
+        find: None,
+        replay_consumers: 0,
+        replay_after: Duration::ZERO,
         acks,
         compression,
         linger: seconds("--linger-ms", args.linger_ms)? / 1000,
@@ -178,6 +196,7 @@ fn workload(args: &BenchArgs) -> Result<(Workload, usize), StartError> {
         request_timeout: seconds("--request-timeout", args.request_timeout.max(0.001))?,
         drain_timeout: Duration::from_secs(10),
         fetch_wait: Duration::from_millis(500),
+        fetch_min_bytes: 1,
         fetch_partition_bytes: 1 << 20,
         fetch_bytes: 8 << 20,
     };

@@ -1,14 +1,16 @@
 //! What the report says of the machine, and CPU time: of a thread of ours (schedstat, nanoseconds), of another
 //! process by its id (stat, clock ticks). Reads /proc; never on a data path.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Machine {
     pub cpu: String,
     pub cores: usize,
     pub kernel: String,
     pub memory_bytes: u64,
+    /// Model, size, file system and mount options of what holds the data, when the broker is local.
+    pub disk: Option<String>,
 }
 
 fn read(path: &str) -> String {
@@ -29,6 +31,7 @@ pub fn describe() -> Machine {
         cores: cores(),
         kernel: read("/proc/sys/kernel/osrelease").trim().to_string(),
         memory_bytes: kib * 1024,
+        disk: None,
     }
 }
 

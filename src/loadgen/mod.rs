@@ -12,7 +12,7 @@ mod control;
 mod machine;
 mod prepare;
 mod producer;
-mod report;
+pub mod report;
 mod run;
 pub mod stamp;
 mod stats;
@@ -24,4 +24,6 @@ pub use machine::{cores, process_cpu_seconds};
 pub use report::{Percentiles, Report, Tick};
 pub use run::{LocalBroker, Surroundings, run};
 pub use text::{tick, tick_header};
-pub use workload::{Acks, Workload};
+pub use workload::{
+    Acks, ArrivalLaw, KeyLaw, LatencyBound, PayloadSource, PhaseSpec, Rate, SizeLaw, Workload,
+};

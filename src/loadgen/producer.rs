@@ -84,8 +84,8 @@ async fn open(
         let name = format!("spindle-bench-producer-{id}");
         let connection = Connection::connect(node.addr, &name, w.request_timeout).await?;
         let version = connection.version(PRODUCE_KEY, PRODUCE_VERSIONS)?;
-        let by_name = control.layout.topic_id.is_nil();
-        let version = if by_name { version.min(PRODUCE_BY_ID - 1) } else { version };
+        let by_id = control.layout.has_topic_ids();
+        let version = if by_id { version } else { version.min(PRODUCE_BY_ID - 1) };
         links.push(Link {
             connection,
             version,
@@ -109,7 +109,7 @@ async fn open(
     let state = State {
         lanes: lanes.collect(),
         links,
-        payload: Payload::new(w.seed.wrapping_add(u64::from(id)), w.record_bytes),
+        payload: Payload::new(w.seed.wrapping_add(u64::from(id)), w.sizes.max()),
         arrivals: Arrivals::fixed(w.rate, id, w.producers),
         // Producers start on different partitions.
         lane: id as usize % control.layout.places.len().max(1),
@@ -189,15 +189,15 @@ impl Producer {
             if state.lanes[state.lane].builder.is_empty() && !state.pick_lane(w.in_flight) {
                 return Turn::NoRoom;
             }
-            let partition = state.lane;
-            let lane = &mut state.lanes[partition];
+            let index = state.lane;
+            let lane = &mut state.lanes[index];
             if lane.builder.is_empty() {
                 lane.opened_ns = now_ns;
             }
             let stamp = Stamp {
                 run: self.control.run,
                 producer: self.id,
-                partition: partition as u32,
+                partition: index as u32,
                 sequence: lane.next_sequence,
                 intended_ns: due_ns,
             };
@@ -209,9 +209,9 @@ impl Producer {
                 _ => lane.runs.push((due_ns, 1)),
             }
             state.arrivals.issue();
-            let next = lane.builder.len() + w.record_bytes + RECORD_OVERHEAD_BYTES;
+            let next = lane.builder.len() + w.sizes.max() + RECORD_OVERHEAD_BYTES;
             if next > w.batch_bytes {
-                state.seal(partition, self.identity);
+                state.seal(index, self.identity);
             }
         }
         Turn::Filled
@@ -222,8 +222,8 @@ impl Producer {
     fn close_lingering(&self, now_ns: u64) -> u64 {
         let w = &self.control.workload;
         let mut state = self.state.borrow_mut();
-        let partition = state.lane;
-        let lane = &state.lanes[partition];
+        let index = state.lane;
+        let lane = &state.lanes[index];
         if lane.builder.is_empty() {
             return u64::MAX;
         }
@@ -236,7 +236,7 @@ impl Producer {
             self.wants_room.set(true);
             return u64::MAX;
         }
-        state.seal(partition, self.identity);
+        state.seal(index, self.identity);
         u64::MAX
     }
 
@@ -262,15 +262,16 @@ impl Producer {
             // `send` may complete at once when the connection is closed.
             drop(state);
             let correlation_id = connection.next_correlation_id();
+            let topic = self.control.layout.topic_of(batch.lane);
             let (head, tail) = produce::encode_single_partition_request(
                 version,
                 correlation_id,
                 connection.client_id(),
                 w.acks.wire(),
                 w.request_timeout.as_millis() as i32,
-                &w.topic,
-                self.control.layout.topic_id,
-                batch.partition,
+                &topic.name,
+                topic.id,
+                self.control.layout.places[batch.lane].partition,
                 batch.bytes.len(),
             );
             let records = batch.bytes.clone();
@@ -302,13 +303,13 @@ impl Producer {
         let control = &self.control;
         let mut state = self.state.borrow_mut();
         state.links[node].in_flight.pop_front();
-        let lane = &mut state.lanes[batch.partition as usize];
+        let lane = &mut state.lanes[batch.lane];
         let range = (batch.first_sequence, batch.first_sequence + u64::from(batch.records));
         match &result {
             Ok(base_offset) => {
                 lane.sent.acked += u64::from(batch.records);
                 if let Some(base) = base_offset {
-                    control.acked(batch.partition, base + i64::from(batch.records));
+                    control.acked(batch.lane, base + i64::from(batch.records));
                 }
                 let schedule = &control.schedule;
                 let answered = base_offset.is_some();
@@ -316,7 +317,7 @@ impl Producer {
                     let counts = &mut window.counts[schedule.phase(now_ns) as usize];
                     counts.produced_records += u64::from(batch.records);
                     counts.produced_bytes +=
-                        u64::from(batch.records) * control.workload.record_bytes as u64;
+                        u64::from(batch.records) * control.workload.sizes.max() as u64;
                     counts.produced_wire_bytes += batch.bytes.len() as u64;
                     counts.produced_batches += 1;
                     if answered {
@@ -390,8 +391,8 @@ impl Producer {
             let state = self.state.borrow();
             (0..state.lanes.len()).filter(|&p| !state.lanes[p].builder.is_empty()).collect()
         };
-        for partition in open {
-            self.state.borrow_mut().seal(partition, self.identity);
+        for lane in open {
+            self.state.borrow_mut().seal(lane, self.identity);
         }
         while !failed && self.control.failures().is_empty() {
             let room = self.room.notified();
@@ -418,7 +419,7 @@ impl Producer {
         // Batches that never left.
         for batch in state.links.iter_mut().flat_map(|l| l.waiting.drain(..)) {
             let end = batch.first_sequence + u64::from(batch.records);
-            let lane = &mut state.lanes[batch.partition as usize];
+            let lane = &mut state.lanes[batch.lane];
             lane.sent.not_acked.push((batch.first_sequence, end));
         }
         let sent = state.lanes.iter_mut().map(|lane| {
@@ -454,13 +455,16 @@ impl Producer {
         let count = self.state.borrow().links.len();
         for node in 0..count {
             let connection = self.state.borrow().links[node].connection.clone();
-            let places = self.control.layout.places.iter().enumerate();
-            let led: Vec<i32> =
-                places.filter(|(_, p)| p.node == node).map(|(i, _)| i as i32).collect();
-            let topic = &self.control.workload.topic;
-            match connection.list_offsets(topic, &led, LATEST, limit).await {
-                Ok(ends) => led.iter().zip(ends).for_each(|(&p, end)| self.control.acked(p, end)),
-                Err(e) => self.control.fail(now().0, e.to_string()),
+            let layout = &self.control.layout;
+            for (topic, lanes) in layout.led_by(node) {
+                let name = &layout.topics[topic].name;
+                let led: Vec<i32> = lanes.iter().map(|&l| layout.places[l].partition).collect();
+                match connection.list_offsets(name, &led, LATEST, limit).await {
+                    Ok(ends) => {
+                        lanes.iter().zip(ends).for_each(|(&l, end)| self.control.acked(l, end));
+                    }
+                    Err(e) => self.control.fail(now().0, e.to_string()),
+                }
             }
         }
     }

@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::control::Control;
-use super::report::{CpuUse, Report, Tick};
+use super::report::build::Inputs;
+use super::report::{BrokerInfo, CpuUse, Report, Tick};
 use super::stats::{Phase, Schedule, ThreadStats, Window};
 use super::workload::Workload;
-use super::{consumer, machine, prepare, producer, report};
+use super::{consumer, machine, prepare, producer};
 use crate::runtime::executor::{ExecutorSpec, block_on, start_thread};
 use crate::runtime::{Notify, now, spawn};
 
@@ -77,10 +78,12 @@ pub fn run(workload: Workload, around: Surroundings<'_>) -> Result<Report, Strin
             let _ = thread.handle.join();
         }
     }
-    let w = control.workload.clone();
-    if control.layout.created && !w.keep_topic && control.failures().is_empty() {
+    if !control.workload.keep_topic && control.failures().is_empty() {
         let name = spec("bench-cleanup".to_string(), None);
-        let deleted = block_on(name, move || async move { prepare::delete_topic(&w).await });
+        let control = control.clone();
+        let deleted = block_on(name, move || async move {
+            prepare::delete_topics(&control.workload, &control.layout).await
+        });
         if let Ok(Err(e)) = deleted {
             eprintln!("spindle bench: the topic was not deleted: {e}");
         }
@@ -99,21 +102,21 @@ struct Thread {
     handle: std::thread::JoinHandle<()>,
 }
 
-/// (consumer, node, partitions): one fetch loop each.
-type FetchLoop = (u32, usize, Vec<i32>);
+/// (consumer, node, lanes): one fetch loop each.
+type FetchLoop = (u32, usize, Vec<usize>);
 
-/// Partition p belongs to consumer p mod consumers; one loop for each leader it has there.
+/// Lane l belongs to consumer l mod consumers; one loop for each leader it has there.
 fn fetch_loops(control: &Control) -> Vec<FetchLoop> {
     let consumers = control.workload.consumers as usize;
     let mut loops: Vec<FetchLoop> = Vec::new();
     if consumers == 0 {
         return loops;
     }
-    for (partition, place) in control.layout.places.iter().enumerate() {
-        let consumer = (partition % consumers) as u32;
+    for (lane, place) in control.layout.places.iter().enumerate() {
+        let consumer = (lane % consumers) as u32;
         match loops.iter_mut().find(|l| l.0 == consumer && l.1 == place.node) {
-            Some(l) => l.2.push(partition as i32),
-            None => loops.push((consumer, place.node, vec![partition as i32])),
+            Some(l) => l.2.push(lane),
+            None => loops.push((consumer, place.node, vec![lane])),
         }
     }
     loops
@@ -160,11 +163,11 @@ async fn generate(
         running.set(running.get() - 1);
         ended.notify_waiters();
     };
-    for (consumer, node, partitions) in consumers {
+    for (consumer, node, lanes) in consumers {
         let (control, stats) = (control.clone(), stats.clone());
         let (running, ended) = (running.clone(), ended.clone());
         spawn(async move {
-            consumer::run(control, stats, consumer, node, partitions).await;
+            consumer::run(control, stats, consumer, node, lanes).await;
             tell(&running, &ended);
         });
     }
@@ -203,6 +206,7 @@ impl CpuReading {
             broker_s: self.broker.zip(earlier.broker).map(|(now, then)| now - then),
             generator_s: generator.collect(),
             crossings: self.crossings.zip(earlier.crossings).map(|(now, then)| now - then),
+            context_switches: None,
         }
     }
 }
@@ -312,14 +316,22 @@ impl View<'_> {
         total.add(&interval);
         let measured_to = measured_to.unwrap_or_else(|| self.read_cpu(&around, &last_cpu));
         let until_ns = stopped_early.unwrap_or(schedule.end_ns);
-        report::Inputs {
+        Inputs {
             control,
             total: &total,
             cpu: measured_to.since(&measured_from),
             measured_s: until_ns.saturating_sub(schedule.measure_ns) as f64 / 1e9,
             stopped_early_s: stopped_early.map(|at| schedule.seconds(at)),
             interrupted: around.interrupted.load(Relaxed),
-            local_broker: around.broker.is_some(),
+            broker: BrokerInfo {
+                in_process: around.broker.is_some(),
+                name: w.broker_name.clone(),
+                pid: around.broker_pid,
+                cluster_id: control.layout.cluster_id.clone(),
+                nodes: control.layout.nodes.len(),
+                overrides: Vec::new(),
+            },
+            started_at: String::new(),
             command: around.command,
             ticks,
         }

@@ -44,7 +44,7 @@ impl Schedule {
 }
 
 /// Bytes are record values: what the user sent, without keys, framing or compression.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Counts {
     pub produced_records: u64,
     pub produced_bytes: u64,
@@ -154,7 +154,7 @@ impl ThreadStats {
 #[derive(Clone, Debug, Default)]
 pub struct Errors(pub BTreeMap<String, ErrorCount>);
 
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ErrorCount {
     pub count: u64,
     pub first_at_s: f64,

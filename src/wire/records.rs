@@ -43,19 +43,48 @@ pub fn for_each_record(
     batch: &[u8],
     f: &mut dyn FnMut(RecordView<'_>) -> bool,
 ) -> Result<(), BatchError> {
+    with_records(batch, |header, body| walk(body, header.record_count, f))
+}
+
+/// The batch with its records in another codec, at Kafka's default level unless one is given: what a broker
+/// stores when the topic's compression.type is not the producer's. The records themselves, and all
+/// else that the header says, stay as they are.
+pub fn recompress(
+    batch: &[u8],
+    codec: Compression,
+    level: Option<i32>,
+) -> Result<Vec<u8>, BatchError> {
+    with_records(batch, |header, body| {
+        let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
+        out.extend_from_slice(&batch[..HEADER_BYTES]);
+        compression::compress_at(codec, level, body, &mut out);
+        let attributes = (header.attributes & !record_batch::CODEC_BITS) | codec as i16;
+        out[21..23].copy_from_slice(&attributes.to_be_bytes());
+        let batch_length = (out.len() - 12) as i32;
+        out[8..12].copy_from_slice(&batch_length.to_be_bytes());
+        record_batch::patch_crc(&mut out);
+        Ok(out)
+    })
+}
+
+/// Calls `f` with the header and the uncompressed bytes of the records of a whole batch.
+fn with_records<T>(
+    batch: &[u8],
+    f: impl FnOnce(&BatchHeader, &[u8]) -> Result<T, BatchError>,
+) -> Result<T, BatchError> {
     let header = BatchHeader::parse(batch)?;
     let need = header.size_bytes();
     let Some(body) = batch.get(HEADER_BYTES..need) else {
         return Err(BatchError::Truncated { have: batch.len(), need });
     };
     match header.compression() {
-        Some(Compression::None) => walk(body, header.record_count, f),
+        Some(Compression::None) => f(&header, body),
         Some(codec) => {
             let mut scratch = SCRATCH.take();
             scratch.clear();
             let limit = DECOMPRESSED_BATCH_BYTES.max(body.len() * DECOMPRESSED_RATIO);
             let done = compression::decompress(codec, body, &mut scratch, limit)
-                .and_then(|()| walk(&scratch, header.record_count, f));
+                .and_then(|()| f(&header, &scratch));
             if scratch.capacity() <= SCRATCH_BYTES_KEPT {
                 SCRATCH.set(scratch);
             }

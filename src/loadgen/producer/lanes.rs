@@ -4,7 +4,8 @@
 use super::*;
 
 pub(super) struct Batch {
-    pub(super) partition: i32,
+    /// Index into `Layout::places`.
+    pub(super) lane: usize,
     pub(super) first_sequence: u64,
     pub(super) records: u32,
     pub(super) bytes: Bytes,
@@ -56,23 +57,23 @@ impl State {
     }
 
     /// Closes a partition's open batch and queues it; the next record starts on the next partition.
-    pub(super) fn seal(&mut self, partition: usize, (producer_id, epoch): (i64, i16)) {
+    pub(super) fn seal(&mut self, index: usize, (producer_id, epoch): (i64, i16)) {
         let fresh = self.spare_runs.pop().unwrap_or_default();
-        let lane = &mut self.lanes[partition];
+        let lane = &mut self.lanes[index];
         let records = lane.builder.record_count() as u32;
         if producer_id >= 0 {
             lane.builder.producer(producer_id, epoch, lane.next_base_sequence);
             lane.next_base_sequence = next_base_sequence(lane.next_base_sequence, records);
         }
         let batch = Batch {
-            partition: partition as i32,
+            lane: index,
             first_sequence: lane.next_sequence - u64::from(records),
             records,
             bytes: lane.builder.finish().into(),
             runs: std::mem::replace(&mut lane.runs, fresh),
         };
         self.links[lane.node].waiting.push_back(batch);
-        self.lane = (partition + 1) % self.lanes.len();
+        self.lane = (index + 1) % self.lanes.len();
     }
 }
 
