@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::{LogError, Result, io_error};
 use crate::runtime::disk;
-use crate::types::{Offset, TopicPartition};
+use crate::types::{Offset, TopicId, TopicPartition};
 
 pub const RECOVERY_POINT_FILE: &str = "recovery-point-offset-checkpoint";
 pub const LOG_START_OFFSET_FILE: &str = "log-start-offset-checkpoint";
@@ -136,9 +136,19 @@ pub struct PartitionMetadata {
 
 pub const PARTITION_METADATA_FILE: &str = "partition.metadata";
 
-/// The file of a partition's directory. Neither fsynced nor needed by us: it is made again when missing.
-pub fn encode_partition_metadata(topic_id: &str) -> Vec<u8> {
-    format!("version: 0\ntopic_id: {topic_id}").into_bytes()
+/// Of every such file: the ids have one length.
+pub(super) const PARTITION_METADATA_BYTES: u64 = 43;
+
+pub(super) fn encode_partition_metadata(topic_id: &TopicId) -> Vec<u8> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = "version: 0\ntopic_id: ".to_string();
+    // URL-safe base64 without padding: 21 times six bits, and the last two.
+    let bits = topic_id.as_u128();
+    for n in 0..22u32 {
+        let six = if n < 21 { bits >> (122 - 6 * n) } else { bits << 4 };
+        text.push(char::from(ALPHABET[(six & 63) as usize]));
+    }
+    text.into_bytes()
 }
 
 pub(super) fn parse_partition_metadata(
@@ -182,6 +192,18 @@ mod tests {
         assert_eq!(good.len(), 2);
         for bad in ["", "0", "0\n3\nt 0 1\n", "7\n0\n", "0\n1\nt 0\n", "0\n1\nt x 1\n"] {
             assert_eq!(parse_offset_checkpoint(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn partition_metadata_is_kafkas() {
+        // Kafka's Uuid(1, 2) as text.
+        let bytes = encode_partition_metadata(&TopicId::from_u64_pair(1, 2));
+        assert_eq!(bytes, b"version: 0\ntopic_id: AAAAAAAAAAEAAAAAAAAAAg");
+        assert_eq!(bytes.len() as u64, PARTITION_METADATA_BYTES);
+        assert_eq!(parse_partition_metadata(&bytes).unwrap().topic_id, "AAAAAAAAAAEAAAAAAAAAAg");
+        for bad in ["", "version: 1\ntopic_id: AAAAAAAAAAEAAAAAAAAAAg", "version: 0\ntopic_id: x"] {
+            assert!(parse_partition_metadata(bad.as_bytes()).is_err(), "{bad:?}");
         }
     }
 
