@@ -195,6 +195,7 @@ impl Partition {
         hints: OpenHints,
     ) -> Result<(Log, Producers), LogError> {
         let log = Log::open(self.dir.clone(), config, hints).await?;
+        log.name_topic(&self.topic_id).await?;
         let mut producers = Producers::default();
         let mut from = log.log_start_offset();
         if let Some((offset, bytes)) = log.latest_producer_snapshot().await? {
