@@ -3,6 +3,7 @@
 //! Plain answers in this room's own types; errors carry Kafka's name. Works against any broker.
 //! Not here: the hot paths (`producer.rs`, `consumer.rs`), which encode their own frames.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
@@ -223,11 +224,12 @@ impl Connection {
         let request =
             ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![asked]);
         let (answer, _) = self.call_latest(&request, limit).await?;
-        let found: Vec<_> = answer.topics.iter().flat_map(|t| &t.partitions).collect();
+        let partitions_found = answer.topics.iter().flat_map(|t| &t.partitions);
+        let found: BTreeMap<i32, _> = partitions_found.map(|p| (p.partition_index, p)).collect();
         let mut offsets = Vec::with_capacity(partitions.len());
         for &index in partitions {
             let what = format!("ListOffsets of {topic}-{index}");
-            let Some(p) = found.iter().find(|p| p.partition_index == index) else {
+            let Some(p) = found.get(&index) else {
                 return Err(ClientError::Protocol(format!("{what}: the answer leaves it out")));
             };
             check(what, p.error_code, None)?;

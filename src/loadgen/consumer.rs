@@ -12,9 +12,9 @@ use super::check::SequenceCheck;
 use super::client::{ClientError, Connection, error_name};
 use super::control::{ConsumerSeen, Control};
 use super::stamp::{Stamp, StampError};
-use super::stats::ThreadStats;
+use super::stats::{Latency, ThreadStats};
 use crate::runtime::{now, sleep, yield_if_needed};
-use crate::wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use crate::wire::fetch::{FetchPartition, FetchRequest, FetchTopic, FetchTopicResponse};
 use crate::wire::record_batch::{BatchError, BatchHeader};
 use crate::wire::records::for_each_record;
 
@@ -22,7 +22,7 @@ use crate::wire::records::for_each_record;
 const ERRORS_IN_A_ROW_MAX: u32 = 100;
 
 struct Assigned {
-    partition: i32,
+    lane: usize,
     position: i64,
 }
 
@@ -37,18 +37,17 @@ struct Consumer {
     runs: Vec<(u64, u32)>,
 }
 
-/// Partitions of one consumer that `node` leads; runs until they are read to the acknowledged end.
+/// The lanes of one consumer that `node` leads; runs until they are read to the acknowledged end.
 pub async fn run(
     control: Arc<Control>,
     stats: Arc<ThreadStats>,
     consumer: u32,
     node: usize,
-    partitions: Vec<i32>,
+    lanes: Vec<usize>,
 ) {
-    let assigned = partitions.iter().map(|&partition| Assigned {
-        partition,
-        position: control.layout.places[partition as usize].start_offset,
-    });
+    let assigned = lanes
+        .iter()
+        .map(|&lane| Assigned { lane, position: control.layout.places[lane].start_offset });
     let mut this = Consumer {
         assigned: assigned.collect(),
         stats,
@@ -75,25 +74,28 @@ impl Consumer {
         let addr = control.layout.nodes[node].addr;
         let name = format!("spindle-bench-consumer-{consumer}");
         let connection = Connection::connect(addr, &name, w.request_timeout).await?;
-        let version = connection.fetch_version(control.layout.topic_id)?;
+        let lane = self.assigned[0].lane;
+        let version = connection.fetch_version(control.layout.topic_of(lane).id)?;
         let limit = w.fetch_wait + w.request_timeout;
         while !self.finished() {
             let request = self.request();
             let answer = connection.fetch(version, &request, limit).await?;
             let arrived_ns = now().0;
             self.stats.record(|window| {
-                let phase = control.schedule.phase(arrived_ns);
-                window.counts[phase as usize].fetches += 1;
+                window.counts(control.span(arrived_ns)).fetches += 1;
             });
             let mut error = answer.error_code;
-            for partition in answer.topics.iter().flat_map(|t| &t.partitions) {
-                if partition.error_code != 0 {
-                    error = partition.error_code;
-                    continue;
-                }
-                for records in &partition.records {
-                    self.read(partition.index, records, arrived_ns)?;
-                    yield_if_needed().await;
+            for topic in &answer.topics {
+                for partition in &topic.partitions {
+                    if partition.error_code != 0 {
+                        error = partition.error_code;
+                        continue;
+                    }
+                    let slot = self.slot(topic, partition.index)?;
+                    for records in &partition.records {
+                        self.read(slot, records, arrived_ns)?;
+                        yield_if_needed().await;
+                    }
                 }
             }
             self.note_error(error).await;
@@ -103,27 +105,36 @@ impl Consumer {
 
     fn request(&self) -> FetchRequest {
         let w = &self.control.workload;
-        let partitions = self.assigned.iter().map(|a| FetchPartition {
-            index: a.partition,
-            current_leader_epoch: -1,
-            fetch_offset: a.position,
-            last_fetched_epoch: -1,
-            log_start_offset: -1,
-            max_bytes: w.fetch_partition_bytes,
+        let layout = &self.control.layout;
+        // Lanes are sorted, so those of a topic stand together.
+        let by_topic = self
+            .assigned
+            .chunk_by(|a, b| layout.places[a.lane].topic == layout.places[b.lane].topic);
+        let topics = by_topic.map(|assigned| {
+            let topic = layout.topic_of(assigned[0].lane);
+            let partitions = assigned.iter().map(|a| FetchPartition {
+                index: layout.places[a.lane].partition,
+                current_leader_epoch: -1,
+                fetch_offset: a.position,
+                last_fetched_epoch: -1,
+                log_start_offset: -1,
+                max_bytes: w.fetch_partition_bytes,
+            });
+            FetchTopic {
+                name: Bytes::copy_from_slice(topic.name.as_bytes()),
+                topic_id: topic.id,
+                partitions: partitions.collect(),
+            }
         });
         FetchRequest {
             replica_id: -1,
             max_wait_ms: w.fetch_wait.as_millis() as i32,
-            min_bytes: 1,
+            min_bytes: w.fetch_min_bytes,
             max_bytes: w.fetch_bytes,
             isolation_level: 0,
             session_id: 0,
             session_epoch: -1,
-            topics: vec![FetchTopic {
-                name: Bytes::copy_from_slice(w.topic.as_bytes()),
-                topic_id: self.control.layout.topic_id,
-                partitions: partitions.collect(),
-            }],
+            topics: topics.collect(),
             forgotten: Vec::new(),
             rack_id: Bytes::new(),
         }
@@ -146,13 +157,30 @@ impl Consumer {
         sleep(Duration::from_millis(20)).await;
     }
 
+    /// Where in `assigned` a partition of the answer is.
+    fn slot(
+        &self,
+        answered: &FetchTopicResponse<Bytes>,
+        partition: i32,
+    ) -> Result<usize, ClientError> {
+        let layout = &self.control.layout;
+        let named = layout.topics.iter().position(|t| match answered.name.is_empty() {
+            true => t.id == answered.topic_id,
+            false => t.name.as_bytes() == answered.name,
+        });
+        let place = |a: &Assigned| (layout.places[a.lane].topic, layout.places[a.lane].partition);
+        named
+            .and_then(|t| self.assigned.binary_search_by_key(&(t, partition), place).ok())
+            .ok_or_else(|| {
+                ClientError::Protocol(format!(
+                    "Fetch: the answer has partition {partition} of a topic, which was not asked for"
+                ))
+            })
+    }
+
     /// All batches of one partition's part of an answer; the last one may be cut off.
-    fn read(&mut self, partition: i32, records: &[u8], now_ns: u64) -> Result<(), ClientError> {
-        let Some(slot) = self.assigned.iter().position(|a| a.partition == partition) else {
-            return Err(ClientError::Protocol(format!(
-                "Fetch: the answer has partition {partition}, which was not asked for"
-            )));
-        };
+    fn read(&mut self, slot: usize, records: &[u8], now_ns: u64) -> Result<(), ClientError> {
+        let lane = self.assigned[slot].lane;
         let mut rest = records;
         self.runs.clear();
         let mut counted = 0;
@@ -160,7 +188,7 @@ impl Consumer {
             let header = match BatchHeader::parse(rest) {
                 Ok(h) if h.size_bytes() <= rest.len() => h,
                 Ok(_) | Err(BatchError::Truncated { .. }) => break,
-                Err(e) => return Err(malformed(partition, self.assigned[slot].position, e)),
+                Err(e) => return Err(self.malformed(lane, self.assigned[slot].position, e)),
             };
             let (batch, after) = rest.split_at(header.size_bytes());
             rest = after;
@@ -176,7 +204,7 @@ impl Consumer {
             if header.is_control() {
                 continue;
             }
-            counted += self.read_batch(partition, position, &header, batch)?;
+            counted += self.read_batch(lane, position, &header, batch)?;
         }
         if counted > 0 {
             self.count(counted, records.len(), now_ns);
@@ -187,7 +215,7 @@ impl Consumer {
     /// Says how many bytes of record values it had.
     fn read_batch(
         &mut self,
-        partition: i32,
+        lane: usize,
         position: i64,
         header: &BatchHeader,
         batch: &[u8],
@@ -204,7 +232,7 @@ impl Consumer {
             let value = record.value.unwrap_or_default();
             seen.records += 1;
             bytes += value.len() as u64;
-            let stamp = match Stamp::read(value) {
+            let stamp = match Stamp::read(value, [record.key.unwrap_or_default(), record.headers]) {
                 Ok(stamp) if stamp.run != run => {
                     seen.foreign += 1;
                     return true;
@@ -215,7 +243,7 @@ impl Consumer {
                     return true;
                 }
             };
-            if stamp.partition != partition as u32 {
+            if stamp.partition != lane as u32 {
                 seen.misplaced += 1;
             }
             match &mut taken {
@@ -224,9 +252,9 @@ impl Consumer {
                 }
                 other => {
                     if let Some((producer, check)) = other.take() {
-                        seen.checks.insert((producer, partition), check);
+                        seen.checks.insert((producer, lane), check);
                     }
-                    let key = (stamp.producer, partition);
+                    let key = (stamp.producer, lane);
                     let mut check = seen.checks.remove(&key).unwrap_or_default();
                     check.observe(stamp.sequence);
                     *other = Some((stamp.producer, check));
@@ -239,31 +267,37 @@ impl Consumer {
             true
         });
         if let Some((producer, check)) = taken {
-            seen.checks.insert((producer, partition), check);
+            seen.checks.insert((producer, lane), check);
         }
-        walked.map_err(|e| malformed(partition, position, e))?;
+        walked.map_err(|e| self.malformed(lane, position, e))?;
         Ok(bytes)
     }
 
     fn count(&mut self, bytes: u64, wire_bytes: usize, now_ns: u64) {
-        let schedule = &self.control.schedule;
+        let control = &self.control;
         let runs = &self.runs;
         self.stats.record(|window| {
-            let counts = &mut window.counts[schedule.phase(now_ns) as usize];
+            let counts = &mut window.counts(control.span(now_ns));
             counts.consumed_records += runs.iter().map(|r| u64::from(r.1)).sum::<u64>();
             counts.consumed_bytes += bytes;
             counts.consumed_wire_bytes += wire_bytes as u64;
             for &(due_ns, records) in runs {
                 let latency_ns = now_ns.saturating_sub(due_ns);
-                window.record_end_to_end(schedule.phase(due_ns), latency_ns, records.into());
+                let due = control.schedule.span(due_ns);
+                window.record(Latency::EndToEnd, due, latency_ns, records.into());
             }
         });
     }
 
-    /// Partitions that are not read to their acknowledged end.
-    fn behind(&self) -> Vec<i32> {
-        let behind = |a: &&Assigned| a.position < self.control.acked_end(a.partition);
-        self.assigned.iter().filter(behind).map(|a| a.partition).collect()
+    /// Lanes that are not read to their acknowledged end.
+    fn behind(&self) -> Vec<usize> {
+        let behind = |a: &&Assigned| a.position < self.control.acked_end(a.lane);
+        self.assigned.iter().filter(behind).map(|a| a.lane).collect()
+    }
+
+    fn malformed(&self, lane: usize, offset: i64, e: BatchError) -> ClientError {
+        let name = self.control.layout.partition_name(lane);
+        ClientError::Protocol(format!("Fetch: {name} at offset {offset}: {e}"))
     }
 
     fn finished(&mut self) -> bool {
@@ -279,12 +313,12 @@ impl Consumer {
         let waited_ns = now_ns.saturating_sub(self.last_progress_ns);
         let gives_up = waited_ns > self.control.workload.drain_timeout.as_nanos() as u64;
         if gives_up {
-            let behind = self.behind();
+            let behind = partition_list(&self.control, &self.behind());
             let seconds = self.control.workload.drain_timeout.as_secs();
             self.control.fail(
                 now_ns,
                 format!(
-                    "partitions {behind:?} gave no more records for {seconds} s, though more were acknowledged"
+                    "{behind} gave no more records for {seconds} s, though more were acknowledged"
                 ),
             );
         }
@@ -292,6 +326,14 @@ impl Consumer {
     }
 }
 
-fn malformed(partition: i32, offset: i64, e: BatchError) -> ClientError {
-    ClientError::Protocol(format!("Fetch: partition {partition} at offset {offset}: {e}"))
+/// The first few by name.
+fn partition_list(control: &Control, lanes: &[usize]) -> String {
+    const NAMED: usize = 8;
+    let names: Vec<String> =
+        lanes.iter().take(NAMED).map(|&l| control.layout.partition_name(l)).collect();
+    let more = match lanes.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    format!("{}{more}", names.join(", "))
 }

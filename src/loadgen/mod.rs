@@ -7,12 +7,15 @@
 pub mod admin;
 mod check;
 pub mod client;
+pub mod compare;
 mod consumer;
 mod control;
+pub mod html;
 mod machine;
+mod observe;
 mod prepare;
 mod producer;
-mod report;
+pub mod report;
 mod run;
 pub mod stamp;
 mod stats;
@@ -21,7 +24,10 @@ mod workload;
 
 pub use control::{Control, Failure};
 pub use machine::{cores, process_cpu_seconds};
+pub use observe::{LocalBroker, ShardReading};
 pub use report::{Percentiles, Report, Tick};
-pub use run::{LocalBroker, Surroundings, run};
+pub use run::{Surroundings, run};
 pub use text::{tick, tick_header};
-pub use workload::{Acks, Workload};
+pub use workload::{
+    Acks, ArrivalLaw, KeyLaw, LatencyBound, PayloadSource, PhaseSpec, Rate, SizeLaw, Workload,
+};

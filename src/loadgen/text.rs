@@ -46,13 +46,17 @@ impl Control {
             0.0 => "full speed".to_string(),
             rate => format!("{} records/s", grouped(rate as u64)),
         };
+        let more = match self.layout.topics.len() {
+            1 => String::new(),
+            n => format!(" and {} more topics", n - 1),
+        };
         format!(
-            "{} at {}: {} partitions on {} node(s), {rate}, {} B records, acks={}, {} producer(s), {} consumer(s)",
+            "{}{more} at {}: {} partitions on {} node(s), {rate}, {} B records, acks={}, {} producer(s), {} consumer(s)",
             w.topic,
             w.bootstrap,
             self.layout.places.len(),
             self.layout.nodes.len(),
-            w.record_bytes,
+            w.sizes,
             w.acks.name(),
             w.producers,
             w.consumers
@@ -76,7 +80,7 @@ pub fn tick_header() -> String {
 }
 
 pub fn tick(t: &Tick) -> String {
-    let broker = t.broker_cpu_percent.map_or("-".to_string(), |p| format!("{p:.0} %"));
+    let broker = t.broker.as_ref().map_or("-".to_string(), |b| format!("{:.0} %", b.cpu_percent));
     let mut line = format!(
         "{:>4.0} s  {:>11}  {:>9.1}  {:>9.1}  {:<30}  {:<30}  {:>6}  {:>6}",
         t.at_s,
@@ -88,7 +92,7 @@ pub fn tick(t: &Tick) -> String {
         broker,
         format!("{:.0} %", t.generator_cpu_percent)
     );
-    if t.phase != "measured" {
+    if !t.measured {
         let _ = write!(line, "  {}", t.phase);
     }
     if t.errors > 0 {
@@ -132,7 +136,8 @@ impl Report {
             0.0 => "full speed (closed loop)".to_string(),
             rate => format!("{} records/s (open loop)", grouped(rate as u64)),
         };
-        let whose = if c.local_broker { "Spindle in this process" } else { "external broker" };
+        let whose =
+            if self.broker.in_process { "Spindle in this process" } else { "external broker" };
         let pinned = match c.generator_cpus.is_empty() {
             true => "not pinned".to_string(),
             false => format!("on CPU {:?}", c.generator_cpus),
@@ -145,13 +150,16 @@ impl Report {
         );
         let _ = writeln!(
             out,
-            "  broker       {} ({whose}), {} partitions on {} node(s)",
-            c.bootstrap_server, c.partitions, c.broker_nodes
+            "  broker       {} ({whose}), {} topic(s) of {} partitions on {} node(s)",
+            c.bootstrap_server,
+            c.topics.len(),
+            c.partitions,
+            self.broker.nodes
         );
         let _ = writeln!(
             out,
             "  load         {rate}, {} B records, {} producer(s), {} consumer(s), {:.0} s after {:.0} s warm-up",
-            c.record_bytes, c.producers, c.consumers, c.duration_s, c.warmup_s
+            c.record_size, c.producers, c.consumers, c.duration_s, c.warmup_s
         );
         let _ = writeln!(
             out,
@@ -191,7 +199,7 @@ impl Report {
             );
         }
         let _ = writeln!(out, "\nlatency from the intended send time");
-        let no_ack = match self.configuration.acks {
+        let no_ack = match self.configuration.acks.as_str() {
             "0" => "acks=0 has no answers",
             _ => "nothing was acknowledged in the measured period",
         };
@@ -224,6 +232,15 @@ impl Report {
                     "  broker       not measured: it runs elsewhere (--broker-pid reads one on this machine)"
                 );
             }
+        }
+        if let Some(bytes) = self.broker_peak_rss_bytes {
+            let with = if self.broker.in_process { ", the generator's with it" } else { "" };
+            let switches = match self.broker_context_switches {
+                Some(n) => format!("; {} context switches", grouped(n)),
+                None => String::new(),
+            };
+            let _ =
+                writeln!(out, "  memory       peak {:.0} MB{with}{switches}", bytes as f64 / 1e6);
         }
         let generator: f64 = self.cpu.generator_s.iter().sum();
         let _ = writeln!(
@@ -282,6 +299,9 @@ impl Report {
         }
         for warning in &self.warnings {
             let _ = writeln!(out, "  warning: {warning}");
+        }
+        for what in &self.not_measured {
+            let _ = writeln!(out, "  not measured: {what}");
         }
         for problem in self.problems() {
             let _ = writeln!(out, "  FAILED: {problem}");

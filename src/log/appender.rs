@@ -243,6 +243,7 @@ impl Log {
             let dir = &self.inner.dir;
             disk::create_dir_all(dir).await.map_err(io_error(dir))?;
             self.inner.state.borrow_mut().dir_created = true;
+            self.write_partition_metadata().await?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ pub mod checkpoint;
 mod close;
 mod epochs;
 mod index;
+pub mod inspect;
 mod reader;
 mod recovery;
 mod repair;
@@ -27,8 +28,8 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::runtime::{AlignedBuf, ReadBuf};
-use crate::types::Offset;
+use crate::runtime::{AlignedBuf, ReadBuf, disk};
+use crate::types::{Offset, TopicId};
 use epochs::LeaderEpochs;
 use segment::SharedSegment;
 use tail::Tail;
@@ -172,6 +173,8 @@ struct Inner {
     dir: PathBuf,
     /// Held by whoever writes, closes or drops files of this log.
     turn: appender::Turn,
+    /// What `partition.metadata` is to say, until it is written.
+    partition_metadata: RefCell<Option<Vec<u8>>>,
     state: RefCell<State>,
 }
 
@@ -196,6 +199,8 @@ struct State {
     durable: Offset,
     health: Health,
     dir_created: bool,
+    /// A whole one was there when the log was opened.
+    has_partition_metadata: bool,
     /// By base offset, without overlap; the last one is active. Never empty.
     segments: Vec<SharedSegment>,
     tail: Tail,
@@ -253,7 +258,28 @@ impl Log {
     pub async fn open(dir: PathBuf, config: LogConfig, hints: OpenHints) -> Result<Log> {
         let state = recovery::recover(&dir, config, hints).await?;
         let turn = appender::Turn::default();
-        Ok(Log { inner: Rc::new(Inner { dir, turn, state: RefCell::new(state) }) })
+        let (partition_metadata, state) = (RefCell::default(), RefCell::new(state));
+        Ok(Log { inner: Rc::new(Inner { dir, turn, partition_metadata, state }) })
+    }
+
+    /// Gives the directory its `partition.metadata` (KIP-516), now or when it is made; one that is
+    /// there stays. Kafka takes a directory without it for a stray.
+    pub async fn name_topic(&self, id: &TopicId) -> Result<()> {
+        if self.inner.state.borrow().has_partition_metadata {
+            return Ok(());
+        }
+        let bytes = checkpoint::encode_partition_metadata(id);
+        *self.inner.partition_metadata.borrow_mut() = Some(bytes);
+        if self.inner.state.borrow().dir_created {
+            self.write_partition_metadata().await?;
+        }
+        Ok(())
+    }
+
+    async fn write_partition_metadata(&self) -> Result<()> {
+        let Some(bytes) = self.inner.partition_metadata.borrow_mut().take() else { return Ok(()) };
+        let path = self.inner.dir.join(checkpoint::PARTITION_METADATA_FILE);
+        disk::write_file(&path, bytes).await.map_err(io_error(&path))
     }
 
     pub fn dir(&self) -> &Path {
@@ -314,6 +340,10 @@ impl Log {
     /// Bytes of tail memory held as read cache.
     pub fn tail_memory_bytes(&self) -> usize {
         self.inner.state.borrow().tail.cached_bytes()
+    }
+    /// Appended, and not handed to the device yet.
+    pub fn unwritten_bytes(&self) -> usize {
+        self.inner.state.borrow().tail.pending_bytes()
     }
     /// Drops cached tail buffers (oldest first) down to `keep_bytes`; unwritten data always stays.
     pub fn shrink_tail(&self, keep_bytes: usize) {

@@ -1,11 +1,16 @@
 //! What leaves a log: whole closed segments, by time, size or a moved log start offset (KIP-107).
 //! Invariants: the active segment never goes (when retention wants all of it, it is closed first),
 //! nor anything at or above the high watermark; segments go oldest first and the log start offset moves before any file does. Files are renamed to
-//! `.deleted` (recovery removes those), then removed; reads in flight keep theirs open.
+//! `.deleted` (recovery removes those), and removed file.delete.delay.ms later; reads in flight keep
+//! theirs open.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::segment::{FileKind, SharedSegment, UNKNOWN, file_name};
 use super::{Health, Log, Result, io_error};
-use crate::runtime::disk;
+use crate::runtime::{disk, sleep, spawn};
 use crate::types::Offset;
 
 impl Log {
@@ -132,6 +137,7 @@ impl Log {
     async fn drop_segments(&self, victims: &[SharedSegment]) -> Result<()> {
         let Some(last) = victims.last() else { return Ok(()) };
         let dir = &self.inner.dir;
+        let delay_ms = self.inner.state.borrow().config.file_delete_delay_ms;
         let snapshots: Vec<Offset> = {
             let mut state = self.inner.state.borrow_mut();
             state.log_start = state.log_start.max(last.next.get());
@@ -143,14 +149,14 @@ impl Log {
         };
         for segment in victims {
             for kind in FileKind::ALL {
-                remove(dir, &file_name(segment.base, kind)).await?;
+                remove(dir, &file_name(segment.base, kind), delay_ms).await?;
             }
             if let Some(file) = segment.take_file() {
                 let _ = file.close().await;
             }
         }
         for offset in snapshots {
-            remove(dir, &file_name(offset, FileKind::Snapshot)).await?;
+            remove(dir, &file_name(offset, FileKind::Snapshot), delay_ms).await?;
         }
         disk::sync_dir(dir).await.map_err(io_error(dir))
     }
@@ -170,12 +176,27 @@ impl Log {
 }
 
 /// Absent is fine: not every segment has every kind.
-async fn remove(dir: &std::path::Path, name: &str) -> Result<()> {
+async fn remove(dir: &Path, name: &str, delay_ms: i64) -> Result<()> {
     let path = dir.join(name);
     let gone = dir.join(format!("{name}.deleted"));
     match disk::rename(&path, &gone).await {
+        Ok(()) if delay_ms > 0 => {
+            spawn(remove_later(gone, Duration::from_millis(delay_ms as u64)));
+            Ok(())
+        }
         Ok(()) => disk::remove_file(&gone).await.map_err(io_error(&gone)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         Err(e) => Err(io_error(&path)(e)),
+    }
+}
+
+/// The broker may stop before: the next opening of the log removes it.
+async fn remove_later(gone: PathBuf, delay: Duration) {
+    sleep(delay).await;
+    match disk::remove_file(&gone).await {
+        // The topic was deleted meanwhile.
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        Err(e) => tracing::warn!("{}: not removed: {e}", gone.display()),
+        Ok(()) => {}
     }
 }

@@ -483,6 +483,37 @@ fn retention_drops_whole_closed_segments() {
 }
 
 #[test]
+fn a_dropped_segment_keeps_its_files_for_the_configured_time() {
+    run(|dir| async move {
+        let mut small = LogConfig {
+            segment_bytes: 10_000,
+            retention_bytes: 0,
+            file_delete_delay_ms: 3_600_000,
+            ..config()
+        };
+        let log = Log::open(dir.clone(), small.clone(), CLEAN).await.unwrap();
+        for n in 0..30 {
+            append(&log, &batch(1000 * n, 1, 900, Compression::None), 3);
+        }
+        log.write_pending().await.unwrap();
+        let deleted = |base: i64| dir.join(format!("{base:020}.log.deleted"));
+        assert_eq!(log.enforce_retention(0, 10).await.unwrap(), 1);
+        assert!(!log_file(&dir, 0).exists() && deleted(0).exists());
+        small.file_delete_delay_ms = 1;
+        log.set_config(small.clone());
+        assert_eq!(log.enforce_retention(0, 20).await.unwrap(), 1);
+        while deleted(10).exists() {
+            crate::runtime::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        assert!(deleted(0).exists(), "its hour is not over");
+        log.close().await.unwrap();
+        let log = Log::open(dir.clone(), small, CLEAN).await.unwrap();
+        assert_eq!(log.log_start_offset(), 20);
+        assert!(!deleted(0).exists(), "the next start removes what is left");
+    });
+}
+
+#[test]
 fn retention_closes_the_active_segment_when_all_of_it_may_go() {
     run(|dir| async move {
         let mut small = LogConfig { segment_bytes: 10_000, retention_ms: 30_000, ..config() };

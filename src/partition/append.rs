@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::producers::Verdict;
 use super::{FlushPolicy, LogSlot, Partition, PartitionError};
+use crate::config::TopicConfig;
 use crate::limits;
 use crate::log::{Log, Patch};
 use crate::runtime::mailbox::{OneshotReceiver, OneshotSender, oneshot};
@@ -99,6 +100,8 @@ impl Partition {
                 generation: state.cuts.generation(),
             });
         }
+        let recompressed = self.recompressed(records, &batch, &state.config.topic)?;
+        let records = recompressed.as_deref().unwrap_or(records);
         let base_offset = log.log_end_offset();
         let append_time = match state.config.topic.timestamp_type {
             TimestampType::LogAppendTime => Some(now_ms),
@@ -168,22 +171,7 @@ impl Partition {
         }
         let header = BatchHeader::parse(data).map_err(refused)?;
         // Size before everything else: what is too large is not worth a CRC.
-        if header.size_bytes() > topic.max_message_bytes {
-            return Err(PartitionError::MessageTooLarge(format!(
-                "The record batch size in the append to {} is {} bytes which exceeds the maximum \
-                 configured value of {}.",
-                self.topic_partition,
-                header.size_bytes(),
-                topic.max_message_bytes
-            )));
-        }
-        if header.size_bytes() as u64 > topic.segment_bytes {
-            return Err(PartitionError::RecordListTooLarge(format!(
-                "a batch of {} bytes does not fit a segment of {} bytes",
-                header.size_bytes(),
-                topic.segment_bytes
-            )));
-        }
+        self.check_size(header.size_bytes(), topic)?;
         // Since v3 a produce request holds exactly one batch a partition.
         if header.size_bytes() < data.len() {
             return Err(PartitionError::InvalidRecord(
@@ -224,6 +212,41 @@ impl Partition {
             self.check_keys(data)?;
         }
         Ok(header)
+    }
+
+    /// What is stored in place of a batch whose codec is not the topic's; `None` when it is. What was
+    /// small enough as it came may not be in the topic's codec.
+    fn recompressed(
+        &self,
+        records: &[u8],
+        batch: &BatchHeader,
+        topic: &TopicConfig,
+    ) -> Result<Option<Vec<u8>>, PartitionError> {
+        let Some(codec) = topic.compression.filter(|codec| batch.compression() != Some(*codec))
+        else {
+            return Ok(None);
+        };
+        let stored =
+            records::recompress(records, codec, topic.compression_level()).map_err(refused)?;
+        self.check_size(stored.len(), topic)?;
+        Ok(Some(stored))
+    }
+
+    fn check_size(&self, bytes: usize, topic: &TopicConfig) -> Result<(), PartitionError> {
+        if bytes > topic.max_message_bytes {
+            return Err(PartitionError::MessageTooLarge(format!(
+                "The record batch size in the append to {} is {bytes} bytes which exceeds the \
+                 maximum configured value of {}.",
+                self.topic_partition, topic.max_message_bytes
+            )));
+        }
+        if bytes as u64 > topic.segment_bytes {
+            return Err(PartitionError::RecordListTooLarge(format!(
+                "a batch of {bytes} bytes does not fit a segment of {} bytes",
+                topic.segment_bytes
+            )));
+        }
+        Ok(())
     }
 
     /// A compacted topic is nothing without keys.

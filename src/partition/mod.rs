@@ -232,6 +232,7 @@ impl Partition {
         hints: OpenHints,
     ) -> Result<(Log, Producers), LogError> {
         let log = Log::open(self.dir.clone(), config, hints).await?;
+        log.name_topic(&self.topic_id).await?;
         let mut producers = Producers::default();
         let mut from = log.log_start_offset();
         if let Some((offset, bytes)) = log.latest_producer_snapshot().await? {
@@ -437,6 +438,10 @@ impl Partition {
 
     pub fn tail_memory_bytes(&self) -> usize {
         self.log().map_or(0, |l| l.tail_memory_bytes())
+    }
+
+    pub fn unwritten_bytes(&self) -> usize {
+        self.log().map_or(0, |l| l.unwritten_bytes())
     }
 
     pub fn shrink_tail(&self, keep_bytes: usize) {

@@ -43,19 +43,48 @@ pub fn for_each_record(
     batch: &[u8],
     f: &mut dyn FnMut(RecordView<'_>) -> bool,
 ) -> Result<(), BatchError> {
+    with_records(batch, |header, body| walk(body, header.record_count, f))
+}
+
+/// The batch with its records in another codec, at Kafka's default level unless one is given: what a broker
+/// stores when the topic's compression.type is not the producer's. The records themselves, and all
+/// else that the header says, stay as they are.
+pub fn recompress(
+    batch: &[u8],
+    codec: Compression,
+    level: Option<i32>,
+) -> Result<Vec<u8>, BatchError> {
+    with_records(batch, |header, body| {
+        let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
+        out.extend_from_slice(&batch[..HEADER_BYTES]);
+        compression::compress_at(codec, level, body, &mut out);
+        let attributes = (header.attributes & !record_batch::CODEC_BITS) | codec as i16;
+        out[21..23].copy_from_slice(&attributes.to_be_bytes());
+        let batch_length = (out.len() - 12) as i32;
+        out[8..12].copy_from_slice(&batch_length.to_be_bytes());
+        record_batch::patch_crc(&mut out);
+        Ok(out)
+    })
+}
+
+/// Calls `f` with the header and the uncompressed bytes of the records of a whole batch.
+fn with_records<T>(
+    batch: &[u8],
+    f: impl FnOnce(&BatchHeader, &[u8]) -> Result<T, BatchError>,
+) -> Result<T, BatchError> {
     let header = BatchHeader::parse(batch)?;
     let need = header.size_bytes();
     let Some(body) = batch.get(HEADER_BYTES..need) else {
         return Err(BatchError::Truncated { have: batch.len(), need });
     };
     match header.compression() {
-        Some(Compression::None) => walk(body, header.record_count, f),
+        Some(Compression::None) => f(&header, body),
         Some(codec) => {
             let mut scratch = SCRATCH.take();
             scratch.clear();
             let limit = DECOMPRESSED_BATCH_BYTES.max(body.len() * DECOMPRESSED_RATIO);
             let done = compression::decompress(codec, body, &mut scratch, limit)
-                .and_then(|()| walk(&scratch, header.record_count, f));
+                .and_then(|()| f(&header, &scratch));
             if scratch.capacity() <= SCRATCH_BYTES_KEPT {
                 SCRATCH.set(scratch);
             }
@@ -236,36 +265,62 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: &[(&str, Option<&[u8]>)],
     ) -> &mut Self {
+        let mut len = field_len(key) + field_len(value) + varlong_len(headers.len() as i64);
+        for (name, value) in headers {
+            len += field_len(Some(name.as_bytes())) + field_len(*value);
+        }
+        let out = self.begin(timestamp_ms, len);
+        put_field(out, key);
+        put_field(out, value);
+        put_varlong(out, headers.len() as i64);
+        put_headers(out, headers);
+        self
+    }
+
+    /// A record whose value is two slices, one after the other, and whose headers are encoded already
+    /// (`encode_headers`): nothing is copied twice.
+    pub fn push_parts(
+        &mut self,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: [&[u8]; 2],
+        header_count: i32,
+        headers: &[u8],
+    ) -> &mut Self {
+        let value_len = value[0].len() + value[1].len();
+        let len = field_len(key)
+            + varlong_len(value_len as i64)
+            + value_len
+            + varlong_len(header_count.into())
+            + headers.len();
+        let out = self.begin(timestamp_ms, len);
+        put_field(out, key);
+        put_varlong(out, value_len as i64);
+        out.extend_from_slice(value[0]);
+        out.extend_from_slice(value[1]);
+        put_varlong(out, header_count.into());
+        out.extend_from_slice(headers);
+        self
+    }
+
+    /// Length, attributes and deltas of the next record, of which `rest_len` bytes follow.
+    fn begin(&mut self, timestamp_ms: i64, rest_len: usize) -> &mut Vec<u8> {
         if self.count == 0 {
             self.base_timestamp = timestamp_ms;
             self.max_timestamp = timestamp_ms;
         }
         self.max_timestamp = self.max_timestamp.max(timestamp_ms);
         let timestamp_delta = timestamp_ms.wrapping_sub(self.base_timestamp);
-        let mut len = 1
-            + varlong_len(timestamp_delta)
-            + varlong_len(self.count as i64)
-            + field_len(key)
-            + field_len(value)
-            + varlong_len(headers.len() as i64);
-        for (name, value) in headers {
-            len += field_len(Some(name.as_bytes())) + field_len(*value);
-        }
+        let offset_delta = i64::from(self.count);
+        self.count += 1;
+        let len = 1 + varlong_len(timestamp_delta) + varlong_len(offset_delta) + rest_len;
         let out = &mut self.body;
         out.reserve(len + 5);
         put_varlong(out, len as i64);
         out.push(0);
         put_varlong(out, timestamp_delta);
-        put_varlong(out, self.count as i64);
-        put_field(out, key);
-        put_field(out, value);
-        put_varlong(out, headers.len() as i64);
-        for (name, value) in headers {
-            put_field(out, Some(name.as_bytes()));
-            put_field(out, *value);
-        }
-        self.count += 1;
-        self
+        put_varlong(out, offset_delta);
+        out
     }
 
     pub fn record_count(&self) -> usize {
@@ -314,6 +369,20 @@ impl BatchBuilder {
         record_batch::patch_crc(batch);
         self.body.clear();
         self.count = 0;
+    }
+}
+
+/// Headers as they are in a record, without their count.
+pub fn encode_headers(headers: &[(&str, Option<&[u8]>)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_headers(&mut out, headers);
+    out
+}
+
+fn put_headers(out: &mut Vec<u8>, headers: &[(&str, Option<&[u8]>)]) {
+    for (name, value) in headers {
+        put_field(out, Some(name.as_bytes()));
+        put_field(out, *value);
     }
 }
 

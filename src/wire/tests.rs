@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use super::record_batch::{self, BatchError, BatchHeader, HEADER_BYTES};
 use super::records::{BatchBuilder, for_each_record};
-use super::{compression, describe_log_dirs, error_code, fetch, frame, produce};
+use super::{compression, describe_log_dirs, error_code, fetch, frame, produce, records};
 use crate::types::Compression;
 
 const CODECS: [Compression; 5] = [
@@ -191,6 +191,57 @@ fn patches_keep_a_batch_valid() {
         let header = record_batch::check_crc(&bytes).unwrap();
         assert_eq!(header.timestamp_type(), crate::types::TimestampType::LogAppendTime);
         assert_eq!((header.max_timestamp, header.compression()), (42, Some(codec)));
+    }
+}
+
+#[test]
+fn recompression_changes_the_codec_and_nothing_else() {
+    for from in CODECS {
+        for (to, level) in CODECS.into_iter().flat_map(|to| [(to, None), (to, Some(1))]) {
+            let mut sent = batch(from, 50);
+            record_batch::patch_offset(&mut sent, 7000, 3);
+            let stored = records::recompress(&sent, to, level).unwrap();
+            let old = BatchHeader::parse(&sent).unwrap();
+            let new = record_batch::check_crc(&stored).unwrap();
+            assert_eq!(new.size_bytes(), stored.len());
+            assert_eq!(new.compression(), Some(to));
+            let same = |h: BatchHeader| BatchHeader {
+                batch_length: 0,
+                crc: 0,
+                attributes: h.attributes & !record_batch::CODEC_BITS,
+                ..h
+            };
+            assert_eq!(same(old), same(new));
+            let records = |batch: &[u8]| {
+                let mut all = Vec::new();
+                records::for_each_record(batch, &mut |r| {
+                    all.push(format!("{r:?}"));
+                    true
+                })
+                .unwrap();
+                all
+            };
+            assert_eq!(records(&sent), records(&stored), "{from:?} to {to:?}");
+        }
+    }
+}
+
+#[test]
+fn levels_are_obeyed() {
+    let text: Vec<u8> = (0..40_000u32)
+        .flat_map(|i| format!("{} ", i.wrapping_mul(2654435761) >> 20).into_bytes())
+        .collect();
+    for (codec, fast, best) in [(Compression::Gzip, 1, 9), (Compression::Zstd, -5, 19)] {
+        let size = |level| {
+            let mut out = Vec::new();
+            compression::compress_at(codec, level, &text, &mut out);
+            out.len()
+        };
+        assert!(size(Some(best)) < size(None), "{codec:?}");
+        assert!(size(None) < size(Some(fast)), "{codec:?}");
+        let mut by_default = Vec::new();
+        compression::compress(codec, &text, &mut by_default);
+        assert_eq!(by_default.len(), size(None), "a level must not stick");
     }
 }
 
