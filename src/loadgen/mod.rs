@@ -7,8 +7,10 @@
 pub mod admin;
 mod check;
 pub mod client;
+pub mod compare;
 mod consumer;
 mod control;
+pub mod html;
 mod machine;
 mod observe;
 mod prepare;
