@@ -216,6 +216,7 @@ pub fn report(shape: Shape) -> Report {
         trials: Vec::new(),
         replay: None,
         unsent_records: 0,
+        generator_lateness: Some(percentiles(40.0, records as u64, 1.0)),
         cpu: CpuUse {
             seconds,
             broker_s: Some(broker_s),
