@@ -109,7 +109,7 @@ fn tick(shape: &Shape, at: usize, phase: &str, factor: f64) -> Tick {
             cpu_percent: cpu,
             rss_bytes: Some((shape.rss as f64 * grown) as u64),
             threads: Some(9),
-            context_switches_per_s: Some(1000.0 * factor),
+            context_switches_per_s: Some(rate / 40.0),
             shards,
         }),
         generator_cpu_percent: 35.0 * factor + 5.0 * noise(4, at),
