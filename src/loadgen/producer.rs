@@ -95,7 +95,7 @@ impl Pace {
     }
 }
 
-/// Runs one producer to its end. `connected` is awaited between connecting and the first record.
+/// Runs one producer to its end.
 pub async fn run(control: Arc<Control>, stats: Arc<ThreadStats>, id: u32) {
     match open(control.clone(), stats, id).await {
         Ok(producer) => Rc::new(producer).produce().await,
