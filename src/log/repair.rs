@@ -152,10 +152,13 @@ impl Log {
     async fn rewrite(&self, segment: &SharedSegment, file: &File) -> Result<()> {
         let path = segment.path(&self.inner.dir, FileKind::Log);
         let (synced, size) = (segment.synced.get(), segment.written.get());
+        if synced >= size {
+            return Ok(());
+        }
         let mut at = synced / BLOCK as u64 * BLOCK as u64;
         while synced < size && at < size {
             let want = (size - at).min(WINDOW_BYTES) as usize;
-            let buf = match self.from_memory(segment, at, want) {
+            let buf = match self.kept_in_memory(segment, at, want) {
                 Some(buf) => buf,
                 None => {
                     let bytes = file.read_at(at, want).await.map_err(io_error(&path))?;
@@ -176,7 +179,7 @@ impl Log {
 
     /// At most `want` bytes of the file from `at` on that are still held; whole blocks, but for the
     /// last one of the log.
-    fn from_memory(&self, segment: &SharedSegment, at: u64, want: usize) -> Option<AlignedBuf> {
+    fn kept_in_memory(&self, segment: &SharedSegment, at: u64, want: usize) -> Option<AlignedBuf> {
         let state = self.inner.state.borrow();
         let holds = state.tail.sealed().iter().rev().find(|sealed| {
             sealed.segment_base == segment.base
@@ -203,18 +206,17 @@ impl Log {
             position,
             why: format!("read back after a failed write: {why}"),
         };
-        while synced < size {
+        loop {
             match scan.next(true).await.map_err(io_error(&path))? {
                 Scanned::Batch { header, position } if header.base_offset < next => {
                     return Err(bad(position, format!("offset {} again", header.base_offset)));
                 }
                 Scanned::Batch { header, .. } => next = header.last_offset() + 1,
                 Scanned::Bad { position, why } => return Err(bad(position, why)),
-                Scanned::End if next == segment.next.get() => break,
+                Scanned::End if next == segment.next.get() => return Ok(()),
                 Scanned::End => return Err(bad(size, format!("ends at offset {next}"))),
             }
         }
-        Ok(())
     }
 
     /// The index as if what was cut had never been there.
