@@ -6,7 +6,9 @@
 //! Not here: validation, producer state, high watermark (partition/), who waits for what (shard/).
 
 mod appender;
+mod cached;
 pub mod checkpoint;
+mod chunk;
 mod close;
 mod epochs;
 mod index;
@@ -23,12 +25,17 @@ mod snapshot;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::runtime::{AlignedBuf, ReadBuf, disk};
+pub use cached::Hold;
+use chunk::Memory;
+pub use chunk::{Chunk, Place};
+
+use crate::runtime::disk;
 use crate::types::{Offset, TopicId};
 use epochs::LeaderEpochs;
 use segment::SharedSegment;
@@ -96,53 +103,6 @@ pub struct Patch {
     pub log_append_time_ms: Option<i64>,
 }
 
-/// A run of batch bytes, without a copy: tail memory, a read buffer, or bytes from another shard.
-#[derive(Clone)]
-pub struct Chunk {
-    memory: Memory,
-    start: usize,
-    end: usize,
-}
-
-#[derive(Clone)]
-enum Memory {
-    Tail(Rc<AlignedBuf>),
-    Read(ReadBuf),
-    Shared(bytes::Bytes),
-}
-
-impl std::ops::Deref for Chunk {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        match &self.memory {
-            Memory::Tail(buf) => &buf[self.start..self.end],
-            Memory::Read(buf) => &buf[self.start..self.end],
-            Memory::Shared(bytes) => &bytes[self.start..self.end],
-        }
-    }
-}
-
-impl AsRef<[u8]> for Chunk {
-    fn as_ref(&self) -> &[u8] {
-        self
-    }
-}
-
-impl Chunk {
-    /// Copies, unless the chunk was made from `Bytes`.
-    pub fn to_bytes(&self) -> bytes::Bytes {
-        match &self.memory {
-            Memory::Shared(bytes) => bytes.slice(self.start..self.end),
-            _ => bytes::Bytes::copy_from_slice(self),
-        }
-    }
-
-    pub fn from_bytes(b: bytes::Bytes) -> Chunk {
-        let end = b.len();
-        Chunk { memory: Memory::Shared(b), start: 0, end }
-    }
-}
-
 /// Whole batches, in offset order, from the batch that contains the asked offset.
 #[derive(Clone, Default)]
 pub struct FetchedRecords {
@@ -152,7 +112,7 @@ pub struct FetchedRecords {
 
 impl FetchedRecords {
     fn push(&mut self, chunk: Chunk) {
-        self.bytes += chunk.len();
+        self.bytes += chunk.size_bytes();
         self.chunks.push(chunk);
     }
 }

@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::cached::SegmentReads;
 use super::index::{IndexedBatch, SegmentIndex};
 use super::scan::{BatchScan, Scanned};
 use super::{LogError, Result, io_error};
@@ -47,6 +48,7 @@ pub(super) struct Segment {
     pub index: RefCell<Option<Box<SegmentIndex>>>,
     /// Where its batches were found damaged when the index was made, and how.
     damage: RefCell<Option<(u64, String)>>,
+    pub reads: RefCell<Option<Box<SegmentReads>>>,
 }
 
 impl Segment {
@@ -69,6 +71,7 @@ impl Segment {
             file: RefCell::new(None),
             index: RefCell::new(Some(Box::new(SegmentIndex::new(base)))),
             damage: RefCell::new(None),
+            reads: RefCell::new(None),
         }
     }
 
@@ -228,6 +231,7 @@ impl Segment {
     pub async fn release_if_idle(&self) {
         if self.finished.get() && !self.touched.replace(false) {
             *self.index.borrow_mut() = None;
+            *self.reads.borrow_mut() = None;
             if let Some(file) = self.take_file() {
                 let _ = file.close().await;
             }

@@ -440,6 +440,12 @@ impl Partition {
         self.log().map_or(0, |l| l.tail_memory_bytes())
     }
 
+    pub fn forget_ahead(&self) {
+        if let Ok(log) = self.log() {
+            log.forget_ahead();
+        }
+    }
+
     pub fn unwritten_bytes(&self) -> usize {
         self.log().map_or(0, |l| l.unwritten_bytes())
     }

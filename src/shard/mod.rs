@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
 
-pub use crate::log::Chunk;
+pub use crate::log::{Chunk, Place};
 pub use crate::runtime::Instant as Deadline;
 pub use jobs::Job;
 pub use memory::{Lent, Memory};

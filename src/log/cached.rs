@@ -1,0 +1,301 @@
+//! What readers have done with a closed segment, and what follows for the next one: where they stopped (the
+//! next fetch goes on there), which parts were read before (read again, they go through the page cache
+//! and stay there), which bytes in the cache passed their CRC (those are sent from there without a copy),
+//! and what was read ahead. One a segment, from its first read on; gone when it was idle for a while.
+//! Invariant: nothing is named for sending that was not checked when it was read into the cache.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::segment::{FileKind, Segment, SharedSegment};
+use super::{Chunk, FetchedRecords, Log, Memory, Result, io_error};
+use crate::limits::{READ_RANGES_REMEMBERED, READ_STOPS_REMEMBERED};
+use crate::runtime::{CachedFile, File, Notify, ReadBuf, spawn};
+use crate::types::Offset;
+
+/// The grain at which it is remembered what was read.
+const GRAIN_BYTES: u64 = 64 * 1024;
+
+#[derive(Default)]
+pub(super) struct SegmentReads {
+    file: Option<CachedFile>,
+    /// One bit a grain.
+    seen: Vec<u64>,
+    /// In the page cache, when last looked at, and whole batches with the right CRC: start..end.
+    checked: VecDeque<(u64, u64)>,
+    /// (the offset that is read next, the position of its batch)
+    stops: VecDeque<(Offset, u64)>,
+    ahead: Option<Ahead>,
+}
+
+/// One read beyond what was asked for.
+struct Ahead {
+    position: u64,
+    length: usize,
+    /// `None`: under way, or it failed.
+    bytes: Rc<RefCell<Option<ReadBuf>>>,
+    done: Notify,
+    under_way: Rc<std::cell::Cell<bool>>,
+    /// The shard's memory that it takes.
+    _hold: Hold,
+}
+
+/// Keeps memory accounted for as long as it is there.
+pub type Hold = Box<dyn std::any::Any>;
+
+impl SegmentReads {
+    /// Marks the range; true when all of it had been read before.
+    fn see(&mut self, position: u64, length: usize) -> bool {
+        let last = (position + length as u64 - 1) / GRAIN_BYTES;
+        let mut all = true;
+        for grain in position / GRAIN_BYTES..=last {
+            let (word, bit) = ((grain / 64) as usize, 1u64 << (grain % 64));
+            if word >= self.seen.len() {
+                self.seen.resize(word + 1, 0);
+            }
+            all &= self.seen[word] & bit != 0;
+            self.seen[word] |= bit;
+        }
+        all
+    }
+
+    fn check(&mut self, mut start: u64, mut end: u64) {
+        self.checked.retain(|&(from, to)| {
+            let apart = to < start || end < from;
+            if !apart {
+                (start, end) = (start.min(from), end.max(to));
+            }
+            apart
+        });
+        self.checked.push_back((start, end));
+        if self.checked.len() > READ_RANGES_REMEMBERED {
+            self.checked.pop_front();
+        }
+    }
+
+    fn stop(&mut self, offset: Offset, position: u64) {
+        if self.stops.iter().any(|s| s.0 == offset) {
+            return;
+        }
+        self.stops.push_back((offset, position));
+        if self.stops.len() > READ_STOPS_REMEMBERED {
+            self.stops.pop_front();
+        }
+    }
+
+    fn stopped_at(&self, offset: Offset) -> Option<u64> {
+        self.stops.iter().find(|s| s.0 == offset).map(|s| s.1)
+    }
+}
+
+impl Segment {
+    /// Where the batch of `offset` begins, if a reader stopped there.
+    pub fn stopped_at(&self, offset: Offset) -> Option<u64> {
+        self.reads.borrow().as_ref().and_then(|r| r.stopped_at(offset))
+    }
+
+    /// Readers of a closed segment go on at `offset`, whose batch is at `position`.
+    pub fn note_stop(&self, offset: Offset, position: u64) {
+        if self.finished.get() {
+            self.reads.borrow_mut().get_or_insert_default().stop(offset, position);
+        }
+    }
+
+    /// Reads a range: what was read ahead, else from the device; through the page cache (and then
+    /// `true`) when it is not the first time.
+    pub async fn read_range(
+        &self,
+        file: &File,
+        position: u64,
+        length: usize,
+    ) -> std::io::Result<(ReadBuf, bool)> {
+        if !self.finished.get() || length == 0 {
+            return Ok((file.read_at(position, length).await?, false));
+        }
+        if let Some(bytes) = self.take_ahead(position, length).await {
+            return Ok((bytes, false));
+        }
+        let again = self.reads.borrow_mut().get_or_insert_default().see(position, length);
+        if !again {
+            return Ok((file.read_at(position, length).await?, false));
+        }
+        let known = self.reads.borrow().as_ref().and_then(|r| r.file.clone());
+        let cached = match known {
+            Some(cached) => cached,
+            None => {
+                let cached = CachedFile::beside(file).await?;
+                self.reads.borrow_mut().get_or_insert_default().file = Some(cached.clone());
+                cached
+            }
+        };
+        Ok((cached.read_at(position, length).await?, true))
+    }
+
+    /// Whole batches that were read into the page cache and are what was written.
+    pub fn note_checked(&self, start: u64, end: u64) {
+        self.reads.borrow_mut().get_or_insert_default().check(start, end);
+    }
+
+    async fn take_ahead(&self, position: u64, length: usize) -> Option<ReadBuf> {
+        let ahead = {
+            let mut reads = self.reads.borrow_mut();
+            let there = |a: &mut Ahead| a.position == position && a.length >= length;
+            reads.as_mut().and_then(|r| r.ahead.take_if(there))?
+        };
+        while ahead.under_way.get() {
+            let done = ahead.done.notified();
+            if ahead.under_way.get() {
+                done.await;
+            }
+        }
+        let bytes = ahead.bytes.borrow_mut().take()?;
+        (bytes.len() >= length).then(|| bytes.slice(..length))
+    }
+
+    /// Begins to read what a sequential reader asks for next, if that is not here already.
+    fn read_ahead(&self, file: &File, position: u64, length: usize, hold: Hold) {
+        let mut reads = self.reads.borrow_mut();
+        let reads = reads.get_or_insert_default();
+        if reads.ahead.is_some() || reads.see(position, length) {
+            return;
+        }
+        let ahead = Ahead {
+            position,
+            length,
+            bytes: Rc::default(),
+            done: Notify::new(),
+            under_way: Rc::new(std::cell::Cell::new(true)),
+            _hold: hold,
+        };
+        let (file, bytes, done) = (file.clone(), ahead.bytes.clone(), ahead.done.clone());
+        let under_way = ahead.under_way.clone();
+        reads.ahead = Some(ahead);
+        spawn(async move {
+            // An error is met again, and told, by the reader itself.
+            *bytes.borrow_mut() = file.read_at(position, length).await.ok();
+            under_way.set(false);
+            done.notify_waiters();
+        });
+    }
+
+    /// Nobody came for it in time.
+    pub fn forget_ahead(&self) {
+        if let Some(reads) = self.reads.borrow_mut().as_mut() {
+            reads.ahead = None;
+        }
+    }
+}
+
+impl Log {
+    /// As `read`, for records that are only sent: a range of a closed segment that is in the page
+    /// cache and was checked is named, not read. `ahead` lends memory to read on in advance.
+    pub async fn read_to_send(
+        &self,
+        from: Offset,
+        up_to: Offset,
+        max_bytes: usize,
+        min_one: bool,
+        ahead: &dyn Fn(usize) -> Option<Hold>,
+    ) -> Result<FetchedRecords> {
+        if let Some(records) = self.cached_range(from, up_to, max_bytes).await? {
+            return Ok(records);
+        }
+        let resumed = self.inner.state.borrow().segment_for(from).stopped_at(from).is_some();
+        let records = self.read(from, up_to, max_bytes, min_one).await?;
+        let last = records.chunks.last().map(|chunk| &chunk.memory);
+        if resumed && matches!(last, Some(Memory::Read(_))) {
+            self.begin_ahead(&records, from, up_to, ahead);
+        }
+        Ok(records)
+    }
+
+    /// The read that follows this one, of the same size.
+    fn begin_ahead(
+        &self,
+        records: &FetchedRecords,
+        from: Offset,
+        up_to: Offset,
+        ahead: &dyn Fn(usize) -> Option<Hold>,
+    ) {
+        let Some(next) = super::reader::next_offset(records).filter(|next| *next > from) else {
+            return;
+        };
+        let segment = self.inner.state.borrow().segment_for(next);
+        let (Some(position), Some(file)) = (segment.stopped_at(next), segment.file_now()) else {
+            return;
+        };
+        let left = segment.written.get().saturating_sub(position);
+        let length = super::reader::read_bytes(records.bytes).min(left as usize);
+        if !segment.finished.get() || segment.next.get() > up_to || length == 0 {
+            return;
+        }
+        if let Some(hold) = ahead(length) {
+            segment.read_ahead(&file, position, length, hold);
+        }
+    }
+
+    async fn cached_range(
+        &self,
+        from: Offset,
+        up_to: Offset,
+        max_bytes: usize,
+    ) -> Result<Option<FetchedRecords>> {
+        let segment = {
+            let state = self.inner.state.borrow();
+            state.check_range(from)?;
+            state.segment_for(from)
+        };
+        if !segment.finished.get() || segment.next.get() > up_to.min(self.written_offset()) {
+            return Ok(None);
+        }
+        let Some((file, start, checked_to)) = segment.checked_from(from) else { return Ok(None) };
+        let written = segment.written.get();
+        let limit = (start + max_bytes as u64).min(checked_to);
+        let (dir, interval) =
+            (&self.inner.dir, self.inner.state.borrow().config.index_interval_bytes);
+        let end = match limit == written {
+            true => Some(written),
+            false => segment.with_index(dir, interval, |i| i.last_position_up_to(limit)).await?,
+        };
+        let Some(end) = end.filter(|end| *end > start) else { return Ok(None) };
+        let length = (end - start) as usize;
+        if !file.is_resident(start, length) {
+            return Ok(None);
+        }
+        let next = match end == written {
+            true => segment.next.get(),
+            false => {
+                // The base offset of the batch that comes after.
+                let path = segment.path(dir, FileKind::Log);
+                let bytes =
+                    file.read_at(end, size_of::<Offset>()).await.map_err(io_error(&path))?;
+                let Some(bytes) = bytes.first_chunk() else { return Ok(None) };
+                Offset::from_be_bytes(*bytes)
+            }
+        };
+        segment.note_stop(next, end);
+        let mut records = FetchedRecords::default();
+        records.push(Chunk { memory: Memory::Cached(file, start), start: 0, end: length });
+        Ok(Some(records))
+    }
+
+    /// Each second: what was read ahead and not asked for is let go.
+    pub fn forget_ahead(&self) {
+        let segments: Vec<SharedSegment> = self.inner.state.borrow().segments.clone();
+        for segment in segments {
+            segment.forget_ahead();
+        }
+    }
+}
+
+impl Segment {
+    /// The file, the position where `from` begins, and up to where what follows was checked.
+    fn checked_from(&self, from: Offset) -> Option<(CachedFile, u64, u64)> {
+        let reads = self.reads.borrow();
+        let reads = reads.as_ref()?;
+        let start = reads.stopped_at(from)?;
+        let (_, end) = reads.checked.iter().find(|c| c.0 <= start && start < c.1)?;
+        Some((reads.file.clone()?, start, *end))
+    }
+}
