@@ -128,6 +128,7 @@ fn counts(records: f64) -> Counts {
         consumed_bytes: bytes,
         consumed_wire_bytes: bytes + bytes / 100,
         fetches: (records / 80.0) as u64,
+        ..Counts::default()
     }
 }
 
@@ -241,6 +242,7 @@ pub fn report(shape: Shape) -> Report {
         },
         errors: BTreeMap::new(),
         failures: Vec::new(),
+        throttled: BTreeMap::new(),
         warnings: Vec::new(),
         not_measured: Vec::new(),
         ticks,
@@ -256,6 +258,8 @@ fn configuration(duration_s: f64, warmup_s: f64) -> Configuration {
         producers: 2,
         consumers: 2,
         replay_consumers: 0,
+        replay_after_s: 0.0,
+        prefill: 0,
         generator_threads: 1,
         generator_cpus: vec![1],
         record_size: "1024".to_string(),
