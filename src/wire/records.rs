@@ -265,36 +265,62 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: &[(&str, Option<&[u8]>)],
     ) -> &mut Self {
+        let mut len = field_len(key) + field_len(value) + varlong_len(headers.len() as i64);
+        for (name, value) in headers {
+            len += field_len(Some(name.as_bytes())) + field_len(*value);
+        }
+        let out = self.begin(timestamp_ms, len);
+        put_field(out, key);
+        put_field(out, value);
+        put_varlong(out, headers.len() as i64);
+        put_headers(out, headers);
+        self
+    }
+
+    /// A record whose value is two slices, one after the other, and whose headers are encoded already
+    /// (`encode_headers`): nothing is copied twice.
+    pub fn push_parts(
+        &mut self,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: [&[u8]; 2],
+        header_count: i32,
+        headers: &[u8],
+    ) -> &mut Self {
+        let value_len = value[0].len() + value[1].len();
+        let len = field_len(key)
+            + varlong_len(value_len as i64)
+            + value_len
+            + varlong_len(header_count.into())
+            + headers.len();
+        let out = self.begin(timestamp_ms, len);
+        put_field(out, key);
+        put_varlong(out, value_len as i64);
+        out.extend_from_slice(value[0]);
+        out.extend_from_slice(value[1]);
+        put_varlong(out, header_count.into());
+        out.extend_from_slice(headers);
+        self
+    }
+
+    /// Length, attributes and deltas of the next record, of which `rest_len` bytes follow.
+    fn begin(&mut self, timestamp_ms: i64, rest_len: usize) -> &mut Vec<u8> {
         if self.count == 0 {
             self.base_timestamp = timestamp_ms;
             self.max_timestamp = timestamp_ms;
         }
         self.max_timestamp = self.max_timestamp.max(timestamp_ms);
         let timestamp_delta = timestamp_ms.wrapping_sub(self.base_timestamp);
-        let mut len = 1
-            + varlong_len(timestamp_delta)
-            + varlong_len(self.count as i64)
-            + field_len(key)
-            + field_len(value)
-            + varlong_len(headers.len() as i64);
-        for (name, value) in headers {
-            len += field_len(Some(name.as_bytes())) + field_len(*value);
-        }
+        let offset_delta = i64::from(self.count);
+        self.count += 1;
+        let len = 1 + varlong_len(timestamp_delta) + varlong_len(offset_delta) + rest_len;
         let out = &mut self.body;
         out.reserve(len + 5);
         put_varlong(out, len as i64);
         out.push(0);
         put_varlong(out, timestamp_delta);
-        put_varlong(out, self.count as i64);
-        put_field(out, key);
-        put_field(out, value);
-        put_varlong(out, headers.len() as i64);
-        for (name, value) in headers {
-            put_field(out, Some(name.as_bytes()));
-            put_field(out, *value);
-        }
-        self.count += 1;
-        self
+        put_varlong(out, offset_delta);
+        out
     }
 
     pub fn record_count(&self) -> usize {
@@ -343,6 +369,20 @@ impl BatchBuilder {
         record_batch::patch_crc(batch);
         self.body.clear();
         self.count = 0;
+    }
+}
+
+/// Headers as they are in a record, without their count.
+pub fn encode_headers(headers: &[(&str, Option<&[u8]>)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_headers(&mut out, headers);
+    out
+}
+
+fn put_headers(out: &mut Vec<u8>, headers: &[(&str, Option<&[u8]>)]) {
+    for (name, value) in headers {
+        put_field(out, Some(name.as_bytes()));
+        put_field(out, *value);
     }
 }
 
