@@ -207,6 +207,7 @@ pub fn report(shape: Shape) -> Report {
         consumed_mb_per_s: records / seconds * RECORD_BYTES / 1e6,
         ack: Some(percentiles(shape.ack_us, records as u64, 1.0)),
         end_to_end: Some(percentiles(shape.ack_us * 1.15, records as u64, 1.0)),
+        generator_lateness: Some(percentiles(12.0, records as u64, 1.0)),
         ack_curve: curve(shape.ack_us),
         end_to_end_curve: curve(shape.ack_us * 1.15),
         phases: vec![
@@ -217,7 +218,6 @@ pub fn report(shape: Shape) -> Report {
         trials: Vec::new(),
         replay: None,
         unsent_records: 0,
-        generator_lateness: Some(percentiles(40.0, records as u64, 1.0)),
         cpu: CpuUse {
             seconds,
             broker_s: Some(broker_s),
