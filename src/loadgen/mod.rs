@@ -10,6 +10,7 @@ pub mod client;
 pub mod compare;
 mod consumer;
 mod control;
+mod disk;
 pub mod html;
 mod machine;
 mod observe;

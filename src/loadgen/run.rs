@@ -15,7 +15,7 @@ use super::report::build::Inputs;
 use super::report::{BrokerInfo, Report, Tick};
 use super::stats::{Phase, Schedule, ThreadStats, Window};
 use super::workload::Workload;
-use super::{consumer, prepare, producer};
+use super::{consumer, disk, machine, prepare, producer};
 use crate::runtime::executor::{ExecutorSpec, block_on, start_thread};
 use crate::runtime::{self, Notify, now, spawn};
 
@@ -45,6 +45,7 @@ fn spec(name: String, cpu: Option<usize>) -> ExecutorSpec {
 /// `Err` when nothing could be measured: a sentence.
 pub fn run(workload: Workload, around: Surroundings<'_>) -> Result<Report, String> {
     workload.validate()?;
+    let started_at = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
     let w = workload.clone();
     let prepared = block_on(spec("bench-prepare".to_string(), None), move || async move {
         let layout = prepare::prepare(&w).await;
@@ -60,7 +61,7 @@ pub fn run(workload: Workload, around: Surroundings<'_>) -> Result<Report, Strin
     let control = Arc::new(Control::new(workload, layout, schedule, run));
     (around.on_ready)(&control);
     let threads = start_threads(&control)?;
-    let view = View { control: &control, threads: &threads, clock, clock_ns: now_ns };
+    let view = View { control: &control, threads: &threads, clock, clock_ns: now_ns, started_at };
     let report = view.watch(around);
     for thread in threads {
         // One that is stuck was reported; it must not take us with it.
@@ -184,6 +185,7 @@ struct View<'a> {
     /// The same moment on this thread's clock and on the runtime's.
     clock: Instant,
     clock_ns: u64,
+    started_at: String,
 }
 
 impl View<'_> {
@@ -201,6 +203,9 @@ impl View<'_> {
         let mut ticks: Vec<Tick> = Vec::new();
         let ids = self.threads.iter().map(|t| t.id.clone()).collect();
         let mut observer = Observer::new(around.broker, around.broker_pid, ids);
+        let elsewhere = around.broker_pid.and_then(disk::log_directory);
+        let data = around.broker.map(|b| b.directory.clone()).or(elsewhere);
+        let machine = machine::describe(data.as_deref());
         let first = observer.read(self.now_ns());
         let mut last = Reading { at_ns: schedule.start_ns, ..first.clone() };
         let (mut measured_from, mut measured_to) = (first, None);
@@ -289,6 +294,7 @@ impl View<'_> {
             measured_s: until_ns.saturating_sub(schedule.measure_ns) as f64 / 1e9,
             stopped_early_s: stopped_early.map(|at| schedule.seconds(at)),
             interrupted: around.interrupted.load(Relaxed),
+            machine,
             broker: BrokerInfo {
                 in_process: around.broker.is_some(),
                 name: w.broker_name.clone(),
@@ -297,7 +303,7 @@ impl View<'_> {
                 nodes: control.layout.nodes.len(),
                 overrides: around.broker.map_or_else(Vec::new, |b| b.overrides.clone()),
             },
-            started_at: String::new(),
+            started_at: self.started_at.clone(),
             command: around.command,
             ticks,
         }

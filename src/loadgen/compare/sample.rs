@@ -108,6 +108,8 @@ fn tick(shape: &Shape, at: usize, phase: &str, factor: f64) -> Tick {
         broker: Some(BrokerSample {
             cpu_percent: cpu,
             rss_bytes: Some((shape.rss as f64 * grown) as u64),
+            threads: Some(18),
+            context_switches_per_s: Some(120.0 * cpu),
             shards,
         }),
         generator_cpu_percent: 35.0 * factor + 5.0 * noise(4, at),
@@ -182,6 +184,7 @@ pub fn report(shape: Shape) -> Report {
             cores: 2,
             kernel: "6.18.44".to_string(),
             memory_bytes: 25_276_510_208,
+            numa_nodes: 1,
             disk: Some("QEMU NVMe, 100 GB, ext4 rw,relatime".to_string()),
         },
         broker: BrokerInfo {
