@@ -12,6 +12,7 @@ mod consumer;
 mod control;
 mod disk;
 pub mod html;
+pub mod live;
 mod machine;
 mod observe;
 mod prepare;
@@ -25,7 +26,7 @@ mod workload;
 
 pub use control::{Control, Failure};
 pub use machine::{cores, process_cpu_seconds};
-pub use observe::{LocalBroker, ShardReading};
+pub use observe::{LocalBroker, ShardReading, THREADS};
 pub use report::{Percentiles, Report, Tick};
 pub use run::{Surroundings, run};
 pub use text::{tick, tick_header};

@@ -29,7 +29,7 @@ pub struct Surroundings<'a> {
     pub command: String,
     pub on_tick: &'a mut dyn FnMut(&Tick),
     /// Called when the cluster is ready, with the run's facts.
-    pub on_ready: &'a mut dyn FnMut(&Control),
+    pub on_ready: &'a mut dyn FnMut(&Arc<Control>),
 }
 
 /// From "everything is started" to the first record: connections are made in it.
