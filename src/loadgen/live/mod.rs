@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::execute;
 
 use super::control::Control;
 use super::report::Tick;
@@ -61,6 +63,11 @@ impl LiveView {
             let _ = ratatui::try_restore();
             e.to_string()
         })?;
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            show_cursor();
+            hook(panic);
+        }));
         log::keep();
         let mut view = LiveView { shared: shared.clone(), thread: None };
         let thread = std::thread::Builder::new().name(THREAD_NAME.to_string());
@@ -93,8 +100,13 @@ impl Drop for LiveView {
     }
 }
 
+fn show_cursor() {
+    let _ = execute!(std::io::stdout(), Show);
+}
+
 fn give_back() {
     let _ = ratatui::try_restore();
+    show_cursor();
     log::release();
 }
 

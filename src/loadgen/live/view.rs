@@ -309,6 +309,7 @@ fn shard_rows(state: &State, width: u16) -> Vec<Line<'static>> {
 
 fn broker_line(tick: Option<&Tick>, sample: Option<&BrokerSample>, narrow: bool) -> Line<'static> {
     let mut text = match sample {
+        None if tick.is_none() => String::new(),
         None => "broker not looked at (--broker-pid)".to_string(),
         Some(b) => {
             let mut text = format!("broker {:.0} % CPU", b.cpu_percent);
