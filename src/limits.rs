@@ -73,3 +73,7 @@ pub const CONTROLLER_GROUP_COMMANDS: usize = 256;
 
 /// Metadata bytes read at once when the log is replayed.
 pub const METADATA_READ_BYTES: usize = 4 * 1024 * 1024;
+
+/// Failed writes of one partition whose appends are told apart from later ones: a request that waits
+/// through more of them is answered with an error, whatever became of it.
+pub const CUTS_REMEMBERED: usize = 256;

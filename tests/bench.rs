@@ -53,6 +53,7 @@ fn a_scenario_file_is_run_and_named_in_the_report() {
         "warmup = 0.2",
         "partitions = 2",
         "json = \"report.json\"",
+        "html = \"report.html\"",
         "override = [\"num.partitions=3\"]",
     ];
     std::fs::write(dir.path().join("trickle.toml"), lines.join("\n")).expect("a scenario");
@@ -71,6 +72,28 @@ fn a_scenario_file_is_run_and_named_in_the_report() {
     assert_eq!(report["configuration"]["partitions"], 3, "the command line wins over both");
     assert_eq!(report["configuration"]["record_size"], "200");
     assert_eq!(report["broker"]["overrides"][0], "num.partitions=3");
+    let page = std::fs::read_to_string(dir.path().join("report.html")).expect("the page");
+    assert!(page.contains("A trickle") && page.contains("</html>"));
+
+    let both = ["report", "report.json", "report.json", "--html", "both.html"];
+    let out = bench(dir.path(), &both);
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{said}\n{}", String::from_utf8_lossy(&out.stderr));
+    assert!(said.contains("records/s"), "{said}");
+    assert!(dir.path().join("both.html").exists());
+    std::fs::write(dir.path().join("wrong.json"), "{}").expect("a file");
+    for wrong in [
+        &["report"][..],
+        &["report", "no-such.json"],
+        &["report", "wrong.json"],
+        &["report", "report.json", "--html", "no/such/folder.html"],
+        &["report", "report.json", "--rate", "5"],
+    ] {
+        let out = bench(dir.path(), wrong);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(!out.status.success() && !said.is_empty(), "{wrong:?} was accepted");
+        assert!(!said.contains("panicked"), "{wrong:?}: {said}");
+    }
 }
 
 /// The scenarios that come with Spindle are read whole, with every option checked.

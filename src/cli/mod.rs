@@ -3,6 +3,7 @@
 
 mod bench;
 mod bench_broker;
+mod log;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -26,6 +27,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Drive load at a broker, in this process by default, and report what it did
     Bench(Box<bench::BenchArgs>),
+    /// Look into the files of a stopped broker
+    Log(log::LogArgs),
 }
 
 /// The whole program; returns the exit code.
@@ -33,7 +36,7 @@ pub fn run() -> i32 {
     let cli = Cli::parse();
     let log_default = match cli.command {
         Command::Serve(_) => "info",
-        Command::Bench(_) => "warn",
+        Command::Bench(_) | Command::Log(_) => "warn",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("SPINDLE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(log_default));
@@ -44,6 +47,7 @@ pub fn run() -> i32 {
         .init();
     match cli.command {
         Command::Serve(args) => exit_code(serve::run(args)),
+        Command::Log(args) => log::run(args),
         Command::Bench(args) => {
             // What was typed after `spindle bench`: a scenario's words go before it.
             let words: Vec<_> = std::env::args_os().skip(2).collect();

@@ -12,7 +12,7 @@ use super::check::SequenceCheck;
 use super::client::{ClientError, Connection, error_name};
 use super::control::{ConsumerSeen, Control};
 use super::stamp::{Stamp, StampError};
-use super::stats::ThreadStats;
+use super::stats::{Latency, ThreadStats};
 use crate::runtime::{now, sleep, yield_if_needed};
 use crate::wire::fetch::{FetchPartition, FetchRequest, FetchTopic, FetchTopicResponse};
 use crate::wire::record_batch::{BatchError, BatchHeader};
@@ -82,8 +82,7 @@ impl Consumer {
             let answer = connection.fetch(version, &request, limit).await?;
             let arrived_ns = now().0;
             self.stats.record(|window| {
-                let phase = control.schedule.phase(arrived_ns);
-                window.counts[phase as usize].fetches += 1;
+                window.counts(control.span(arrived_ns)).fetches += 1;
             });
             let mut error = answer.error_code;
             for topic in &answer.topics {
@@ -233,7 +232,7 @@ impl Consumer {
             let value = record.value.unwrap_or_default();
             seen.records += 1;
             bytes += value.len() as u64;
-            let stamp = match Stamp::read(value) {
+            let stamp = match Stamp::read(value, [record.key.unwrap_or_default(), record.headers]) {
                 Ok(stamp) if stamp.run != run => {
                     seen.foreign += 1;
                     return true;
@@ -275,16 +274,17 @@ impl Consumer {
     }
 
     fn count(&mut self, bytes: u64, wire_bytes: usize, now_ns: u64) {
-        let schedule = &self.control.schedule;
+        let control = &self.control;
         let runs = &self.runs;
         self.stats.record(|window| {
-            let counts = &mut window.counts[schedule.phase(now_ns) as usize];
+            let counts = &mut window.counts(control.span(now_ns));
             counts.consumed_records += runs.iter().map(|r| u64::from(r.1)).sum::<u64>();
             counts.consumed_bytes += bytes;
             counts.consumed_wire_bytes += wire_bytes as u64;
             for &(due_ns, records) in runs {
                 let latency_ns = now_ns.saturating_sub(due_ns);
-                window.record_end_to_end(schedule.phase(due_ns), latency_ns, records.into());
+                let due = control.schedule.span(due_ns);
+                window.record(Latency::EndToEnd, due, latency_ns, records.into());
             }
         });
     }

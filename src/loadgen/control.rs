@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::{Arc, Mutex};
 
 use super::check::SequenceCheck;
 use super::report::Prepare;
-use super::stats::{Errors, Schedule};
-use super::workload::Workload;
+use super::stats::Errors;
+use super::workload::{PayloadPool, Schedule, Workload};
 use crate::types::TopicId;
 
 #[derive(Clone, Copy, Debug)]
@@ -125,7 +125,13 @@ pub struct Control {
     pub layout: Layout,
     pub schedule: Schedule,
     pub run: u32,
+    pub payloads: Arc<PayloadPool>,
     stop: AtomicBool,
+    /// When it ended before the schedule did: stopped, or all records made and answered.
+    cut_ns: AtomicU64,
+    /// Producers that made their share of a limited number of records, and the last answer they got.
+    shares_made: AtomicUsize,
+    shares_made_ns: AtomicU64,
     producers_running: AtomicUsize,
     consumers_running: AtomicUsize,
     acked_end: Vec<AtomicI64>,
@@ -142,14 +148,24 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Control {
-    pub fn new(workload: Workload, layout: Layout, schedule: Schedule, run: u32) -> Control {
+    pub fn new(
+        workload: Workload,
+        layout: Layout,
+        schedule: Schedule,
+        payloads: Arc<PayloadPool>,
+        run: u32,
+    ) -> Control {
         let acked_end = layout.places.iter().map(|p| AtomicI64::new(p.start_offset)).collect();
         Control {
             workload,
             layout,
             schedule,
             run,
+            payloads,
             stop: AtomicBool::new(false),
+            cut_ns: AtomicU64::new(u64::MAX),
+            shares_made: AtomicUsize::new(0),
+            shares_made_ns: AtomicU64::new(0),
             producers_running: AtomicUsize::new(0),
             consumers_running: AtomicUsize::new(0),
             acked_end,
@@ -182,8 +198,28 @@ impl Control {
     }
 
     /// Producers stop making records; what is in flight is still waited for.
-    pub fn stop(&self) {
+    pub fn stop(&self, at_ns: u64) {
+        self.cut_ns.fetch_min(at_ns, AcqRel);
         self.stop.store(true, Release);
+    }
+
+    /// A producer made its share of `records`, and the last of them was answered at this time. When all
+    /// have, the run is over: what follows is the drain.
+    pub fn share_made(&self, answered_ns: u64) {
+        let last_ns = self.shares_made_ns.fetch_max(answered_ns, AcqRel).max(answered_ns);
+        if self.shares_made.fetch_add(1, AcqRel) + 1 == self.workload.producers as usize {
+            self.cut_ns.fetch_min(last_ns + 1, AcqRel);
+        }
+    }
+
+    /// When the last span ended: by the schedule, or earlier.
+    pub fn end_ns(&self) -> u64 {
+        self.schedule.end_ns().min(self.cut_ns.load(Acquire))
+    }
+
+    /// Which span something that happens now counts in; `None` is the drain.
+    pub fn span(&self, at_ns: u64) -> Option<usize> {
+        if at_ns < self.cut_ns.load(Acquire) { self.schedule.span(at_ns) } else { None }
     }
 
     pub fn stopped(&self) -> bool {
@@ -196,7 +232,7 @@ impl Control {
         if failures.len() < FAILURES_MAX && failures.iter().all(|f| f.sentence != sentence) {
             failures.push(Failure { at_s: self.schedule.seconds(at_ns), sentence });
         }
-        self.stop();
+        self.stop(at_ns);
     }
 
     pub fn failures(&self) -> Vec<Failure> {

@@ -57,6 +57,10 @@ pub struct Report {
     /// Consumers that read the topic from its start beside the live traffic.
     pub replay: Option<Replay>,
     pub unsent_records: u64,
+    /// How long after the time it was due the generator itself made a record, in the measured phases: its own
+    /// share of the latencies, without what it waited for the broker. Absent at full speed.
+    #[serde(default)]
+    pub generator_lateness: Option<Percentiles>,
     /// Of the measured phases.
     pub cpu: CpuUse,
     pub broker_cpu_s_per_gb_produced: Option<f64>,

@@ -1,7 +1,7 @@
 //! One run, from preparation to report: starts the generator's threads, shows a tick each second,
 //! waits (bounded) for producers to flush and consumers to drain, and compares both sides.
-//! Runs on the caller's OS thread, which does no traffic; reads CPU time at the edges of the measured
-//! period.
+//! Runs on the caller's OS thread, which does no traffic; reads CPU time at the edges of the schedule's
+//! spans.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use super::control::Control;
 use super::observe::{LocalBroker, Observer, Reading};
 use super::report::build::Inputs;
-use super::report::{BrokerInfo, Report, Tick};
-use super::stats::{Phase, Schedule, ThreadStats, Window};
-use super::workload::Workload;
+use super::report::{BrokerInfo, CpuUse, Report, Tick};
+use super::stats::{ThreadStats, Window};
+use super::workload::{PayloadPool, Schedule, Workload};
 use super::{consumer, disk, machine, prepare, producer};
 use crate::runtime::executor::{ExecutorSpec, block_on, start_thread};
 use crate::runtime::{self, Notify, now, spawn};
@@ -37,6 +37,7 @@ const LEAD_IN: Duration = Duration::from_millis(300);
 /// Beyond every bounded wait inside: if this passes, the bound is broken and we say so.
 const SLACK: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(5);
+const TICK_NS: u64 = 1_000_000_000;
 
 fn spec(name: String, cpu: Option<usize>) -> ExecutorSpec {
     ExecutorSpec { name, cpu, spin_us: 0 }
@@ -46,6 +47,7 @@ fn spec(name: String, cpu: Option<usize>) -> ExecutorSpec {
 pub fn run(workload: Workload, around: Surroundings<'_>) -> Result<Report, String> {
     workload.validate()?;
     let started_at = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+    let payloads = Arc::new(PayloadPool::new(&workload)?);
     let w = workload.clone();
     let prepared = block_on(spec("bench-prepare".to_string(), None), move || async move {
         let layout = prepare::prepare(&w).await;
@@ -53,12 +55,10 @@ pub fn run(workload: Workload, around: Surroundings<'_>) -> Result<Report, Strin
     });
     let (layout, now_ns, clock) = prepared.map_err(|e| e.to_string())??;
     let start_ns = now_ns + LEAD_IN.as_nanos() as u64;
-    let measure_ns = start_ns + workload.warmup.as_nanos() as u64;
-    let end_ns = measure_ns + workload.duration.as_nanos() as u64;
-    let schedule = Schedule { start_ns, measure_ns, end_ns };
+    let schedule = Schedule::new(&workload, start_ns);
     let tag = now_ns ^ u64::from(std::process::id()).rotate_left(32) ^ wall_clock_ns();
     let run = (tag ^ (tag >> 32)) as u32;
-    let control = Arc::new(Control::new(workload, layout, schedule, run));
+    let control = Arc::new(Control::new(workload, layout, schedule, payloads, run));
     (around.on_ready)(&control);
     let threads = start_threads(&control)?;
     let view = View { control: &control, threads: &threads, clock, clock_ns: now_ns, started_at };
@@ -195,46 +195,39 @@ impl View<'_> {
 
     fn watch(&self, around: Surroundings<'_>) -> Report {
         let control = self.control;
-        let schedule = control.schedule;
+        let schedule = &control.schedule;
         let w = &control.workload;
-        let mut total = Window::new();
-        let mut interval = Window::new();
-        let mut spare = Window::new();
+        let mut total = Window::default();
+        let mut interval = Window::default();
+        let mut spare = Window::default();
         let mut ticks: Vec<Tick> = Vec::new();
+        let mut edges = Edges::new(schedule);
         let ids = self.threads.iter().map(|t| t.id.clone()).collect();
         let mut observer = Observer::new(around.broker, around.broker_pid, ids);
         let elsewhere = around.broker_pid.and_then(disk::log_directory);
         let data = around.broker.map(|b| b.directory.clone()).or(elsewhere);
         let machine = machine::describe(data.as_deref());
-        let first = observer.read(self.now_ns());
-        let mut last = Reading { at_ns: schedule.start_ns, ..first.clone() };
-        let (mut measured_from, mut measured_to) = (first, None);
-        let mut edges = vec![schedule.measure_ns, schedule.end_ns];
-        let mut next_tick_ns = schedule.start_ns + 1_000_000_000;
+        let mut last = observer.read(self.now_ns());
+        let mut next_tick_ns = schedule.start_ns + TICK_NS;
         let bound = w.request_timeout * 3 + w.drain_timeout + w.fetch_wait + SLACK;
-        let mut give_up_ns = schedule.end_ns + bound.as_nanos() as u64;
-        let mut stopped_early = None;
+        let bound_ns = bound.as_nanos() as u64;
         loop {
-            std::thread::sleep(POLL);
+            let wake_ns = next_tick_ns.min(edges.next_ns());
+            let sleep = Duration::from_nanos(wake_ns.saturating_sub(self.now_ns()));
+            std::thread::sleep(sleep.min(POLL));
             let now_ns = self.now_ns();
             if around.interrupted.load(Relaxed) {
-                control.stop();
+                control.stop(now_ns);
             }
-            if control.stopped() && stopped_early.is_none() && now_ns < schedule.end_ns {
-                stopped_early = Some(now_ns);
-                give_up_ns = now_ns + bound.as_nanos() as u64;
-                edges.retain(|e| *e == schedule.measure_ns && *e > now_ns);
-                if measured_to.is_none() && now_ns > schedule.measure_ns {
-                    measured_to = Some(observer.read(self.now_ns()));
-                }
-            }
+            let end_ns = control.end_ns();
+            let give_up_ns = end_ns + bound_ns;
             let ended = control.producers_done() && control.consumers_done();
-            if edges.first().is_some_and(|edge| now_ns >= *edge) {
+            if edges.due(now_ns, end_ns) {
                 let reading = observer.read(self.now_ns());
-                match edges.remove(0) == schedule.measure_ns {
-                    true => measured_from = reading,
-                    false => measured_to = Some(reading),
+                if edges.readings.is_empty() {
+                    last = Reading { at_ns: schedule.start_ns, ..reading.clone() };
                 }
+                edges.passed(reading, end_ns);
             }
             if now_ns < next_tick_ns && !ended && now_ns < give_up_ns {
                 continue;
@@ -246,19 +239,19 @@ impl View<'_> {
             if now_ns >= next_tick_ns {
                 let reading = observer.read(self.now_ns());
                 // The second that ends here, whichever moment of it we woke at.
-                let phase = schedule.phase(next_tick_ns.saturating_sub(500_000_000));
+                let middle_ns = next_tick_ns - TICK_NS / 2;
+                let span = control.span(middle_ns).map(|i| (&schedule.spans[i], middle_ns));
                 let at_s = schedule.seconds(now_ns);
                 let errors = control.error_count();
-                let cpu = reading.since(&last);
-                let broker = reading.sample_since(&last);
-                let tick = Tick::new(at_s, phase, &interval, &cpu, broker, errors);
+                let (cpu, broker) = (reading.since(&last), reading.sample_since(&last));
+                let tick = Tick::new(at_s, span, &interval, &cpu, broker, errors);
                 (around.on_tick)(&tick);
                 // The tail of the drain says nothing about the broker's rate.
-                if phase != Phase::Drain || tick.produced_records_per_s > 0.0 {
+                if span.is_some() || tick.produced_records_per_s > 0.0 {
                     ticks.push(tick);
                 }
                 last = reading;
-                next_tick_ns += 1_000_000_000;
+                next_tick_ns += TICK_NS;
                 total.add(&interval);
                 interval.clear();
             }
@@ -272,7 +265,9 @@ impl View<'_> {
             }
         }
         total.add(&interval);
-        let measured_to = measured_to.unwrap_or_else(|| observer.read(self.now_ns()));
+        if !edges.closed {
+            edges.passed(observer.read(self.now_ns()), control.end_ns());
+        }
         let mut not_measured = Vec::new();
         if let Some((pid, at_ns)) = observer.broker_ended() {
             let at_s = schedule.seconds(at_ns);
@@ -284,15 +279,14 @@ impl View<'_> {
             let why = "the broker's memory alone: it shares this process with the generator";
             not_measured.push(why.to_string());
         }
-        let until_ns = stopped_early.unwrap_or(schedule.end_ns);
+        let early = control.stopped() && control.end_ns() < schedule.end_ns();
         Inputs {
             control,
             total: &total,
-            cpu: measured_to.since(&measured_from),
+            spans_cpu: edges.uses(),
             broker_peak_rss_bytes: observer.peak_rss_bytes(),
             not_measured,
-            measured_s: until_ns.saturating_sub(schedule.measure_ns) as f64 / 1e9,
-            stopped_early_s: stopped_early.map(|at| schedule.seconds(at)),
+            stopped_early_s: early.then(|| schedule.seconds(control.end_ns())),
             interrupted: around.interrupted.load(Relaxed),
             machine,
             broker: BrokerInfo {
@@ -308,5 +302,49 @@ impl View<'_> {
             ticks,
         }
         .report()
+    }
+}
+
+/// CPU readings at the start, between spans, and at the end.
+struct Edges {
+    at_ns: Vec<u64>,
+    readings: Vec<Reading>,
+    /// The last one was read.
+    closed: bool,
+}
+
+impl Edges {
+    fn new(schedule: &Schedule) -> Edges {
+        let ends = schedule.spans.iter().map(|span| span.to_ns);
+        let at_ns = std::iter::once(schedule.start_ns).chain(ends).collect();
+        Edges { at_ns, readings: Vec::new(), closed: false }
+    }
+
+    fn next_ns(&self) -> u64 {
+        let next = self.at_ns.get(self.readings.len()).filter(|_| !self.closed);
+        next.copied().unwrap_or(u64::MAX)
+    }
+
+    fn due(&self, now_ns: u64, end_ns: u64) -> bool {
+        !self.closed && now_ns >= self.next_ns().min(end_ns)
+    }
+
+    /// This reading stands for every edge up to its time; a run that was cut off has its last one there.
+    fn passed(&mut self, reading: Reading, end_ns: u64) {
+        self.closed = reading.at_ns >= end_ns;
+        while let Some(edge) = self.at_ns.get(self.readings.len())
+            && *edge <= reading.at_ns
+            && *edge <= end_ns
+        {
+            self.readings.push(reading.clone());
+        }
+        if self.closed && self.readings.len() < self.at_ns.len() {
+            self.readings.push(reading);
+        }
+    }
+
+    /// Of each span that began.
+    fn uses(&self) -> Vec<CpuUse> {
+        self.readings.windows(2).map(|two| two[1].since(&two[0])).collect()
     }
 }

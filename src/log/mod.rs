@@ -7,10 +7,13 @@
 
 mod appender;
 pub mod checkpoint;
+mod close;
 mod epochs;
 mod index;
+pub mod inspect;
 mod reader;
 mod recovery;
+mod repair;
 mod retention;
 mod scan;
 mod segment;
@@ -25,8 +28,8 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::runtime::{AlignedBuf, ReadBuf};
-use crate::types::Offset;
+use crate::runtime::{AlignedBuf, ReadBuf, disk};
+use crate::types::{Offset, TopicId};
 use epochs::LeaderEpochs;
 use segment::SharedSegment;
 use tail::Tail;
@@ -65,9 +68,21 @@ pub enum LogError {
     OffsetOutOfRange { offset: Offset, start: Offset, end: Offset },
     #[error("{path}: corrupt at byte {position}: {why}")]
     Corrupt { path: PathBuf, position: u64, why: String },
-    /// An earlier write or sync failed: the log refuses appends until it is reopened.
-    #[error("{0}: the log failed earlier and takes no more appends until the broker is restarted")]
+    /// A write or sync failed: the log refuses appends until `Log::repair` has checked the files.
+    #[error("{0}: a write failed; nothing is appended until the files have been checked")]
+    Suspect(PathBuf),
+    /// Closed, or what was promised can't be read back.
+    #[error("{0}: the log takes no more appends until the broker is restarted")]
     Failed(PathBuf),
+}
+
+impl LogError {
+    /// No room: the device's, a quota's, or a bound on the size of files.
+    pub fn is_full(&self) -> bool {
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        matches!(self, LogError::Io { source, .. }
+            if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+    }
 }
 
 pub type Result<T> = std::result::Result<T, LogError>;
@@ -158,13 +173,22 @@ struct Inner {
     dir: PathBuf,
     /// Held by whoever writes, closes or drops files of this log.
     turn: appender::Turn,
+    /// What `partition.metadata` is to say, until it is written.
+    partition_metadata: RefCell<Option<Vec<u8>>>,
     state: RefCell<State>,
 }
 
+/// ARCHITECTURE.md has the picture: "Append, ack and what happens when the disk fails".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
+    /// Writable.
     Open,
-    Failed,
+    /// A write or sync failed: nobody knows what the files hold past the durable offset.
+    Suspect,
+    /// Cut back to what must stay; the files are still to be checked against it.
+    Checking,
+    /// What must stay can't be read back. Reads go on, each batch by its CRC.
+    Offline,
     Closed,
 }
 
@@ -175,6 +199,8 @@ struct State {
     durable: Offset,
     health: Health,
     dir_created: bool,
+    /// A whole one was there when the log was opened.
+    has_partition_metadata: bool,
     /// By base offset, without overlap; the last one is active. Never empty.
     segments: Vec<SharedSegment>,
     tail: Tail,
@@ -182,6 +208,10 @@ struct State {
     /// Producer snapshots that wait for their write, and the offsets of those in files.
     queued_snapshots: Vec<(Offset, Vec<u8>)>,
     snapshots: Vec<Offset>,
+    /// How often the log was cut back.
+    cuts: u64,
+    /// Files that a cut left without a place in the log: removed before the next append.
+    leftovers: Vec<(Offset, segment::FileKind)>,
 }
 
 impl State {
@@ -204,6 +234,14 @@ impl State {
         self.segments[self.segment_position(offset)].clone()
     }
 
+    fn check_open(&self, dir: &Path) -> Result<()> {
+        match self.health {
+            Health::Open => Ok(()),
+            Health::Suspect | Health::Checking => Err(LogError::Suspect(dir.to_path_buf())),
+            Health::Offline | Health::Closed => Err(LogError::Failed(dir.to_path_buf())),
+        }
+    }
+
     fn check_range(&self, offset: Offset) -> Result<()> {
         let (start, end) = (self.log_start, self.log_end());
         if offset < start || offset > end {
@@ -220,7 +258,28 @@ impl Log {
     pub async fn open(dir: PathBuf, config: LogConfig, hints: OpenHints) -> Result<Log> {
         let state = recovery::recover(&dir, config, hints).await?;
         let turn = appender::Turn::default();
-        Ok(Log { inner: Rc::new(Inner { dir, turn, state: RefCell::new(state) }) })
+        let (partition_metadata, state) = (RefCell::default(), RefCell::new(state));
+        Ok(Log { inner: Rc::new(Inner { dir, turn, partition_metadata, state }) })
+    }
+
+    /// Gives the directory its `partition.metadata` (KIP-516), now or when it is made; one that is
+    /// there stays. Kafka takes a directory without it for a stray.
+    pub async fn name_topic(&self, id: &TopicId) -> Result<()> {
+        if self.inner.state.borrow().has_partition_metadata {
+            return Ok(());
+        }
+        let bytes = checkpoint::encode_partition_metadata(id);
+        *self.inner.partition_metadata.borrow_mut() = Some(bytes);
+        if self.inner.state.borrow().dir_created {
+            self.write_partition_metadata().await?;
+        }
+        Ok(())
+    }
+
+    async fn write_partition_metadata(&self) -> Result<()> {
+        let Some(bytes) = self.inner.partition_metadata.borrow_mut().take() else { return Ok(()) };
+        let path = self.inner.dir.join(checkpoint::PARTITION_METADATA_FILE);
+        disk::write_file(&path, bytes).await.map_err(io_error(&path))
     }
 
     pub fn dir(&self) -> &Path {
@@ -246,9 +305,16 @@ impl Log {
     pub fn segment_count(&self) -> usize {
         self.inner.state.borrow().segments.len()
     }
-    /// A write or sync failed: reads go on, appends do not.
-    pub fn has_failed(&self) -> bool {
-        self.inner.state.borrow().health == Health::Failed
+    pub fn is_writable(&self) -> bool {
+        self.inner.state.borrow().health == Health::Open
+    }
+    /// A write or sync failed: reads go on, appends do not until `cut_back` and `repair`.
+    pub fn is_suspect(&self) -> bool {
+        matches!(self.inner.state.borrow().health, Health::Suspect | Health::Checking)
+    }
+    /// What was promised can't be read back: only a restart helps.
+    pub fn is_offline(&self) -> bool {
+        self.inner.state.borrow().health == Health::Offline
     }
     pub fn set_config(&self, config: LogConfig) {
         self.inner.state.borrow_mut().config = config;

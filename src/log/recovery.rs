@@ -16,7 +16,7 @@ use super::segment::{
 };
 use super::snapshot::snapshot_offset;
 use super::tail::Tail;
-use super::{Health, LogConfig, OpenHints, Result, State, appender, io_error};
+use super::{Health, LogConfig, OpenHints, Result, State, appender, checkpoint, io_error};
 use crate::runtime::{File, OpenMode, disk, wall_clock_ms};
 use crate::types::Offset;
 
@@ -32,6 +32,7 @@ pub(super) async fn recover(dir: &Path, config: LogConfig, hints: OpenHints) -> 
         epochs: LeaderEpochs::default(),
         epochs_known: false,
         snapshots: Vec::new(),
+        has_partition_metadata: false,
         synced: true,
     };
     let dir_created = opening.list().await?;
@@ -51,6 +52,7 @@ struct Opening {
     /// The epoch checkpoint was there and whole.
     epochs_known: bool,
     snapshots: Vec<Offset>,
+    has_partition_metadata: bool,
     /// Nothing was scanned that could still be in a volatile cache only.
     synced: bool,
 }
@@ -81,6 +83,9 @@ impl Opening {
                 self.remove(name).await?;
             } else if let Some(target) = name.strip_suffix(".swap") {
                 swaps.push((target.to_string(), entry.len));
+            } else if name == checkpoint::PARTITION_METADATA_FILE {
+                // Never synced: a power cut may have left it empty.
+                self.has_partition_metadata = entry.len == checkpoint::PARTITION_METADATA_BYTES;
             } else if let Some(offset) = snapshot_offset(name) {
                 self.snapshots.push(offset);
             } else if let Some((base, kind)) = parse_file_name(name) {
@@ -187,7 +192,10 @@ impl Opening {
                 return Ok(());
             }
             if !is_last {
-                segment.save_index(&self.dir).await?;
+                // On a full disk it stays in memory, and is made again from the batches if need be.
+                if let Err(e) = segment.save_index(&self.dir).await {
+                    tracing::warn!("an index was not written: {e}");
+                }
                 segment.finished.set(true);
             }
             at += 1;
@@ -364,6 +372,7 @@ impl Opening {
         if active.size.get() == 0 {
             active.first_timestamp.set(UNKNOWN);
         }
+        active.synced.set(active.written.get());
         Ok(State {
             config: self.config,
             log_start,
@@ -371,11 +380,14 @@ impl Opening {
             durable: end,
             health: Health::Open,
             dir_created,
+            has_partition_metadata: self.has_partition_metadata,
             segments: self.segments,
             tail: Tail::new(),
             epochs: self.epochs,
             queued_snapshots: Vec::new(),
             snapshots: self.snapshots,
+            cuts: 0,
+            leftovers: Vec::new(),
         })
     }
 }

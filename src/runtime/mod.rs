@@ -10,6 +10,7 @@ pub mod disk;
 pub mod executor;
 pub mod machine;
 pub mod mailbox;
+pub mod offline;
 mod real;
 pub mod signal;
 pub mod sim;

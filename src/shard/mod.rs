@@ -3,6 +3,7 @@
 //! Everything here is owned by one executor and never Send; other shards reach it by jobs that run
 //! here (`Job`), posted to a bounded mailbox. Not here: sockets (server/), what Kafka's codes are (api/).
 
+mod disk_trouble;
 pub mod fetch_sessions;
 mod flusher;
 mod housekeeping;
@@ -65,6 +66,7 @@ pub struct Shard {
     applying: Cell<bool>,
     applied: Notify,
     flush_queue: flusher::FlushQueue,
+    disk_trouble: disk_trouble::DiskTrouble,
     memory: Rc<Memory>,
     /// Only on shard 0.
     controller: RefCell<Option<Controller>>,
@@ -96,6 +98,7 @@ impl Shard {
             applying: Cell::new(false),
             applied: Notify::new(),
             flush_queue: flusher::FlushQueue::default(),
+            disk_trouble: disk_trouble::DiskTrouble::default(),
             memory,
             controller: RefCell::new(None),
             write_checkpoints: RefCell::new(None),

@@ -15,7 +15,7 @@ use spindle::runtime::{sleep, timeout};
 use crate::history::History;
 use crate::plan::Fault;
 
-const MACHINE: &str = "broker-machine";
+pub const MACHINE: &str = "broker-machine";
 /// A clean stop may have to wait for stalled disks.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
@@ -23,7 +23,7 @@ pub struct Broker {
     history: Rc<RefCell<History>>,
     overrides: Vec<String>,
     healthy: Knobs,
-    pid: Cell<Option<ProcessId>>,
+    pub pid: Cell<Option<ProcessId>>,
     stop: RefCell<Option<OneshotSender<()>>>,
     counters: Rc<RefCell<Vec<Arc<ShardCounters>>>>,
 }
@@ -65,7 +65,7 @@ impl Broker {
         self.stop.replace(Some(stop));
     }
 
-    fn kill(&self) {
+    pub fn kill(&self) {
         sim::note("fault: kill", 0, 0);
         if let Some(pid) = self.pid.get().filter(|pid| sim::is_alive(*pid)) {
             sim::kill(pid);

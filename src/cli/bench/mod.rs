@@ -3,6 +3,7 @@
 //! options or scenario, 3 no broker could be started). What is measured and how is `loadgen/`'s.
 
 mod options;
+mod report;
 mod scenario;
 #[cfg(test)]
 mod tests;
@@ -15,18 +16,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use clap::parser::ValueSource;
-use clap::{Args, Command, FromArgMatches};
+use clap::{Args, Command, FromArgMatches, Subcommand};
 
 use crate::error::StartError;
 use crate::loadgen::live::LiveView;
 use crate::loadgen::report::ScenarioInfo;
 use crate::loadgen::{self, LocalBroker, Report, Surroundings, Workload};
 use options::Options;
+use report::ReportArgs;
 use scenario::{Keys, Scenario, Word};
 
 #[derive(Args, Clone, Debug)]
-#[command(args_override_self = true)]
+#[command(args_override_self = true, args_conflicts_with_subcommands = true)]
 pub struct BenchArgs {
+    #[command(subcommand)]
+    command: Option<BenchCommand>,
     /// A scenario file: its keys are the long options below, which win over it (perf/*.toml are some)
     #[arg(value_name = "SCENARIO")]
     scenario: Option<PathBuf>,
@@ -43,6 +47,12 @@ pub struct BenchArgs {
     options: Options,
 }
 
+#[derive(Subcommand, Clone, Debug)]
+enum BenchCommand {
+    /// Show the reports of earlier runs side by side, with ratios
+    Report(ReportArgs),
+}
+
 /// What `run` asks of the one who can start a broker.
 pub struct BrokerRequest {
     pub shards: usize,
@@ -55,7 +65,11 @@ pub fn run_with(
     words: &[OsString],
     start: impl FnOnce(BrokerRequest) -> Result<LocalBroker, StartError>,
 ) -> i32 {
-    match Task::resolve(args, words).and_then(|task| task.run(start)) {
+    let done = match args.command {
+        Some(BenchCommand::Report(reports)) => reports.run(),
+        None => Task::resolve(args, words).and_then(|task| task.run(start)),
+    };
+    match done {
         Ok(code) => code,
         Err(e) => {
             eprintln!("spindle bench: {e}");
@@ -129,12 +143,11 @@ impl Task {
             }
             let _ = signal_hook::flag::register(signal, interrupted.clone());
         }
-        let overrides = options.broker_overrides();
         let broker = match options.bootstrap_server {
             Some(_) => None,
             None => {
                 let (shards, _) = options.split_cores();
-                Some(start(BrokerRequest { shards, overrides: overrides.clone() })?)
+                Some(start(BrokerRequest { shards, overrides: options.broker_overrides() })?)
             }
         };
         if let Some(broker) = &broker {
@@ -180,13 +193,15 @@ impl Task {
             }
         };
         report.scenario = self.scenario;
-        report.broker.overrides = overrides;
         say(report.text());
-        let written = write_out(options, &report);
-        if let Err(sentence) = &written {
-            eprintln!("spindle bench: {sentence}");
+        let mut good = report.problems().is_empty() && !interrupted.load(Relaxed);
+        // A file that can't be written must not cost the other one.
+        for written in [write_json(options, &report), write_html(options, &report)] {
+            if let Err(sentence) = written {
+                eprintln!("spindle bench: {sentence}");
+                good = false;
+            }
         }
-        let good = report.problems().is_empty() && !interrupted.load(Relaxed) && written.is_ok();
         Ok(if good { 0 } else { 1 })
     }
 
@@ -226,15 +241,19 @@ fn is_stdout(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// What was asked for beside the text; a file that can't be written must not cost the others.
-fn write_out(options: &Options, report: &Report) -> Result<(), String> {
+fn write_json(options: &Options, report: &Report) -> Result<(), String> {
     let Some(path) = &options.json else { return Ok(()) };
     let json = serde_json::to_string_pretty(report).map_err(|e| format!("--json: {e}"))?;
     if is_stdout(path) {
-        say(&json);
+        println!("{json}");
         return Ok(());
     }
     std::fs::write(path, json + "\n").map_err(|e| format!("--json {}: {e}", path.display()))
+}
+
+fn write_html(options: &Options, report: &Report) -> Result<(), String> {
+    let Some(path) = &options.html else { return Ok(()) };
+    report::write_page(path, std::slice::from_ref(report))
 }
 
 fn clap_command() -> Command {

@@ -179,6 +179,9 @@ pub struct Options {
     /// Write the report there as JSON as well (- is standard output)
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     pub json: Option<PathBuf>,
+    /// Write the report there as one self-contained page as well
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
+    pub html: Option<PathBuf>,
 }
 
 const BROKER: &str = "Broker";

@@ -108,8 +108,8 @@ fn tick(shape: &Shape, at: usize, phase: &str, factor: f64) -> Tick {
         broker: Some(BrokerSample {
             cpu_percent: cpu,
             rss_bytes: Some((shape.rss as f64 * grown) as u64),
-            threads: Some(18),
-            context_switches_per_s: Some(120.0 * cpu),
+            threads: Some(9),
+            context_switches_per_s: Some(rate / 40.0),
             shards,
         }),
         generator_cpu_percent: 35.0 * factor + 5.0 * noise(4, at),
@@ -217,6 +217,7 @@ pub fn report(shape: Shape) -> Report {
         trials: Vec::new(),
         replay: None,
         unsent_records: 0,
+        generator_lateness: Some(percentiles(40.0, records as u64, 1.0)),
         cpu: CpuUse {
             seconds,
             broker_s: Some(broker_s),

@@ -82,9 +82,7 @@ impl Charts<'_> {
             no_broker,
         );
         let memory = vec![worst("resident memory", "c0", r, memory)];
-        let memory =
-            self.over_time("Broker memory", "MB resident", Counted::Mega, memory, no_memory);
-        rows.push(two(cpu, memory));
+        rows.push(two(cpu, self.memory(memory)));
         if r.ticks.iter().any(|t| t.replayed_mb_per_s > 0.0) {
             let lines = vec![
                 line("produced", "c0", r, |t| Some(t.produced_mb_per_s)),
@@ -123,9 +121,7 @@ impl Charts<'_> {
         let cpu = self.line_each(Keep::Mean, |t| t.broker.as_ref().map(|b| b.cpu_percent));
         let cpu = self.over_time("Broker CPU", "% of one core", Counted::Percent, cpu, no_broker);
         let memory = self.line_each(Keep::Most, memory);
-        let memory =
-            self.over_time("Broker memory", "MB resident", Counted::Mega, memory, no_memory);
-        rows.push(two(cpu, memory));
+        rows.push(two(cpu, self.memory(memory)));
         if reports(self.groups).any(|r| r.ticks.iter().any(|t| t.replayed_mb_per_s > 0.0)) {
             let lines = self.line_each(Keep::Mean, |t| Some(t.replayed_mb_per_s));
             let replay = self.over_time("Replayed", "MB/s", Counted::Mega, lines, no_ticks);
@@ -188,10 +184,36 @@ impl Charts<'_> {
             plot.marks.extend(report.failures.iter().map(|f| (f.at_s, named(&f.sentence))));
         }
         let without = self.without(why);
-        if self.groups.len() > 1 && !without.is_empty() {
+        plot.always_named = self.several();
+        if self.several() && !without.is_empty() {
             plot.note = format!("Not here: {without}.");
         }
         Chart::Plot(Box::new(plot))
+    }
+
+    /// Of runs in the generator's process, what that means for their memory.
+    fn memory(&self, lines: Vec<Line>) -> Chart {
+        let unit = "MB resident";
+        let mut chart = self.over_time("Broker memory", unit, Counted::Mega, lines, no_memory);
+        let within: Vec<&str> = self
+            .groups
+            .iter()
+            .filter(|g| g.reports.iter().any(|r| r.broker.in_process))
+            .map(|g| g.label.as_str())
+            .collect();
+        if let (Chart::Plot(plot), false) = (&mut chart, within.is_empty()) {
+            let whose = format!(
+                "{}: the generator's is in it, as they share a process.",
+                within.join(", ")
+            );
+            plot.note = [plot.note.as_str(), &whose].join(" ").trim().to_string();
+        }
+        chart
+    }
+
+    /// One run needs no names.
+    fn several(&self) -> bool {
+        reports(self.groups).count() > 1
     }
 
     fn missing(&self, title: &str, why: fn(&Report) -> Option<String>) -> Chart {
@@ -273,6 +295,7 @@ impl Charts<'_> {
         let quantiles = lines.iter().flat_map(|l| l.points.iter().flatten()).map(|p| p.x);
         let last = quantiles.filter(|q| *q < 1.0).fold(0.0, f64::max);
         let mut plot = Plot::over_time(title, "", Counted::Latency, 1.0).with(lines);
+        plot.always_named = self.several();
         plot.x = Scale::nines(last);
         plot.x_title = "percentile of records".to_string();
         Chart::Plot(Box::new(plot))
@@ -350,9 +373,7 @@ fn cpu_lines(r: &Report) -> Vec<Line> {
             add("idlest".to_string(), "c2 thin".to_string(), idlest);
         }
     }
-    lines.push(line("generator's busiest thread", "grey thin dashed", r, |t| {
-        Some(t.generator_cpu_percent)
-    }));
+    lines.push(line("generator", "grey thin dashed", r, |t| Some(t.generator_cpu_percent)));
     lines
 }
 

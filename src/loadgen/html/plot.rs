@@ -102,8 +102,10 @@ pub struct Plot {
     pub bands: Vec<Band>,
     /// (x, what happened).
     pub marks: Vec<(f64, String)>,
-    /// Below the title, in small letters.
+    /// Below the plot, in small letters.
     pub note: String,
+    /// A line that is alone is named too.
+    pub always_named: bool,
 }
 
 impl Plot {
@@ -120,6 +122,7 @@ impl Plot {
             bands: Vec::new(),
             marks: Vec::new(),
             note: String::new(),
+            always_named: false,
         }
     }
 
@@ -180,8 +183,12 @@ impl Plot {
     /// Each label once: rounds share theirs.
     fn draw_legend(&self, m: &mut Markup) {
         let mut named: Vec<&str> = Vec::new();
+        let alone = self.lines.iter().all(|l| l.label == self.lines[0].label);
+        if alone && !self.always_named {
+            return;
+        }
         for line in &self.lines {
-            if line.label.is_empty() || named.contains(&line.label.as_str()) {
+            if named.contains(&line.label.as_str()) {
                 continue;
             }
             if named.is_empty() {

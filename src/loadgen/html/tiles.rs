@@ -62,7 +62,11 @@ pub fn of_one(m: &mut Markup, r: &Report) {
         Some(rss) => {
             let words = Unit::Bytes.words(rss as f64);
             let (value, unit) = words.split_once(' ').unwrap_or((&words, ""));
-            tile(m, "Broker memory, peak", value, unit, "resident");
+            let below = match r.broker.in_process {
+                true => "of its process:\nwith the generator",
+                false => "resident",
+            };
+            tile(m, "Broker memory, peak", value, unit, below);
         }
         None => tile(m, "Broker memory, peak", "-", "", "not measured"),
     }

@@ -39,7 +39,7 @@ impl State {
 
     pub fn begin(&mut self, control: Arc<Control>, now: Instant) {
         self.facts = control.describe();
-        self.total_s = control.schedule.seconds(control.schedule.end_ns);
+        self.total_s = control.schedule.seconds(control.schedule.end_ns());
         self.ticks.clear();
         self.control = Some(control);
         self.elapsed_at = Some((0.0, now));
