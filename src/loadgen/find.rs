@@ -8,6 +8,7 @@ use super::report::{Percentiles, Report, Trial};
 use super::run::{self, Surroundings};
 use super::text::{grouped, latency};
 use super::workload::{LatencyBound, Workload};
+use std::sync::Arc;
 
 /// The first one, at full speed, included.
 const TRIALS_MAX: usize = 11;
@@ -134,7 +135,7 @@ fn trial(
         prefill,
         ..workload.clone()
     };
-    let mut on_ready = |control: &Control| {
+    let mut on_ready = |control: &Arc<Control>| {
         if first {
             *layout = Some(control.layout.clone());
         }

@@ -16,7 +16,7 @@ use super::report::build::Inputs;
 use super::report::{BrokerInfo, CpuUse, Report, Tick};
 use super::stats::{ThreadStats, Window};
 use super::workload::{PayloadPool, Schedule, Workload};
-use super::{consumer, find, prefill, prepare, producer};
+use super::{consumer, disk, find, machine, prefill, prepare, producer};
 use crate::runtime::executor::{ExecutorSpec, block_on, start_thread};
 use crate::runtime::{self, Notify, now, spawn};
 
@@ -30,7 +30,7 @@ pub struct Surroundings<'a> {
     pub command: String,
     pub on_tick: &'a mut dyn FnMut(&Tick),
     /// Called when the cluster is ready, with the run's facts.
-    pub on_ready: &'a mut dyn FnMut(&Control),
+    pub on_ready: &'a mut dyn FnMut(&Arc<Control>),
 }
 
 /// From "everything is started" to the first record: connections are made in it.
@@ -50,6 +50,7 @@ pub fn run(workload: Workload, around: Surroundings<'_>) -> Result<Report, Strin
     if workload.find.is_some() {
         return find::run(workload, around);
     }
+    let started_at = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
     let payloads = Arc::new(PayloadPool::new(&workload)?);
     let w = workload.clone();
     let prepared = block_on(spec("bench-prepare".to_string(), None), move || async move {
@@ -71,7 +72,7 @@ pub fn run(workload: Workload, around: Surroundings<'_>) -> Result<Report, Strin
     let control = Arc::new(control);
     (around.on_ready)(&control);
     let threads = start_threads(&control)?;
-    let view = View { control: &control, threads: &threads, clock, clock_ns };
+    let view = View { control: &control, threads: &threads, clock, clock_ns, started_at };
     let report = view.watch(around);
     for thread in threads {
         // One that is stuck was reported; it must not take us with it.
@@ -212,6 +213,7 @@ struct View<'a> {
     /// The same moment on this thread's clock and on the runtime's.
     clock: Instant,
     clock_ns: u64,
+    started_at: String,
 }
 
 impl View<'_> {
@@ -230,6 +232,9 @@ impl View<'_> {
         let mut edges = Edges::new(schedule);
         let ids = self.threads.iter().map(|t| t.id.clone()).collect();
         let mut observer = Observer::new(around.broker, around.broker_pid, ids);
+        let elsewhere = around.broker_pid.and_then(disk::log_directory);
+        let data = around.broker.map(|b| b.directory.clone()).or(elsewhere);
+        let machine = machine::describe(data.as_deref());
         let mut last = observer.read(self.now_ns());
         let mut next_tick_ns = schedule.start_ns + TICK_NS;
         let bound = w.request_timeout * 3 + w.drain_timeout + w.fetch_wait + SLACK;
@@ -311,6 +316,7 @@ impl View<'_> {
             not_measured,
             stopped_early_s: early.then(|| schedule.seconds(control.end_ns())),
             interrupted: around.interrupted.load(Relaxed),
+            machine,
             broker: BrokerInfo {
                 in_process: around.broker.is_some(),
                 name: w.broker_name.clone(),
@@ -319,7 +325,7 @@ impl View<'_> {
                 nodes: control.layout.nodes.len(),
                 overrides: around.broker.map_or_else(Vec::new, |b| b.overrides.clone()),
             },
-            started_at: String::new(),
+            started_at: self.started_at.clone(),
             command: around.command,
             ticks,
         }

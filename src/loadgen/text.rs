@@ -143,12 +143,16 @@ impl Report {
             true => "not pinned".to_string(),
             false => format!("on CPU {:?}", c.generator_cpus),
         };
-        let _ = writeln!(out, "\nspindle bench {}", self.version);
+        let commit = self.commit.as_ref().map_or(String::new(), |c| format!(" ({c})"));
+        let _ = writeln!(out, "\nspindle bench {}{commit}, {}", self.version, self.started_at);
         let _ = writeln!(
             out,
             "  machine      {}, {} cores, Linux {}",
             self.machine.cpu, self.machine.cores, self.machine.kernel
         );
+        if let Some(disk) = &self.machine.disk {
+            let _ = writeln!(out, "  disk         {disk}");
+        }
         let _ = writeln!(
             out,
             "  broker       {} ({whose}), {} topic(s) of {} partitions on {} node(s)",

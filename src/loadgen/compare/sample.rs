@@ -185,6 +185,7 @@ pub fn report(shape: Shape) -> Report {
             cores: 2,
             kernel: "6.18.44".to_string(),
             memory_bytes: 25_276_510_208,
+            numa_nodes: 1,
             disk: Some("QEMU NVMe, 100 GB, ext4 rw,relatime".to_string()),
         },
         broker: BrokerInfo {

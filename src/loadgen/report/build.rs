@@ -6,7 +6,6 @@ use hdrhistogram::Histogram;
 
 use super::super::check::SequenceCheck;
 use super::super::control::{Control, PartitionSent};
-use super::super::machine;
 use super::super::stats::{Latency, Window};
 use super::super::text;
 use super::super::workload::{Rate, Span, codec_name};
@@ -91,6 +90,7 @@ pub struct Inputs<'a> {
     pub not_measured: Vec<String>,
     pub stopped_early_s: Option<f64>,
     pub interrupted: bool,
+    pub machine: Machine,
     pub broker: BrokerInfo,
     pub started_at: String,
     pub command: String,
@@ -160,11 +160,11 @@ impl Inputs<'_> {
         let mut report = Report {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_string(),
-            commit: None,
+            commit: option_env!("SPINDLE_COMMIT").map(str::to_string),
             started_at: self.started_at,
             scenario: None,
             configuration: configuration(control),
-            machine: machine::describe(),
+            machine: self.machine,
             broker: self.broker,
             prepare: control.layout.prepare.clone(),
             measured_s,
