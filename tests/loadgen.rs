@@ -67,6 +67,7 @@ impl Broker {
             find: None,
             replay_consumers: 0,
             replay_after: Duration::ZERO,
+            prefill: 0,
             acks: Acks::All,
             compression: Compression::None,
             linger: Duration::from_millis(2),

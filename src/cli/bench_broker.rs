@@ -7,13 +7,10 @@ use std::sync::Arc;
 use super::bench::BrokerRequest;
 use crate::config::BrokerConfig;
 use crate::error::StartError;
-use crate::loadgen::{LocalBroker, ShardReading};
+use crate::loadgen::{self, LocalBroker, ShardReading};
 use crate::metrics::ShardCounters;
 use crate::node::{Node, free_port_range};
 use crate::runtime::{self, machine};
-
-/// How the generator names its threads.
-const GENERATOR_THREADS: &str = "bench-";
 
 pub fn start(request: BrokerRequest) -> Result<LocalBroker, StartError> {
     // Beside the working directory's disk, not /tmp: that is often memory, which has no O_DIRECT.
@@ -43,7 +40,7 @@ pub fn start(request: BrokerRequest) -> Result<LocalBroker, StartError> {
             // All of the process but the generator and the one who asks, which shows the run: the
             // kernel's io_uring workers (fdatasync, fallocate) and the blocking pool are the broker's.
             let others =
-                runtime::cpu_time_of_threads(GENERATOR_THREADS) + runtime::thread_cpu_time();
+                runtime::cpu_time_of_threads(loadgen::THREADS) + runtime::thread_cpu_time();
             runtime::process_cpu_time().saturating_sub(others).as_secs_f64()
         }),
         shards,

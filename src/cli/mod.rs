@@ -42,7 +42,7 @@ pub fn run() -> i32 {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(log_default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| crate::loadgen::live::log::Writer)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
     match cli.command {

@@ -9,6 +9,8 @@ pub mod groups;
 mod read;
 #[cfg(test)]
 pub mod sample;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Write as _;
 

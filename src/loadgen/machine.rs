@@ -1,8 +1,11 @@
 //! What the report says of the machine, and what /proc knows of a process: CPU time, memory, threads,
 //! context switches. Reads only; never on a data path.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
+use super::disk;
 use crate::runtime;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -11,6 +14,7 @@ pub struct Machine {
     pub cores: usize,
     pub kernel: String,
     pub memory_bytes: u64,
+    pub numa_nodes: usize,
     /// Model, size, file system and mount options of what holds the data, when the broker is local.
     pub disk: Option<String>,
 }
@@ -19,7 +23,8 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-pub fn describe() -> Machine {
+/// `data`: where the broker keeps its log, when it is on this machine.
+pub fn describe(data: Option<&Path>) -> Machine {
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo.lines().find(|l| l.starts_with("model name"));
     let meminfo = read("/proc/meminfo");
@@ -30,8 +35,18 @@ pub fn describe() -> Machine {
         cores: cores(),
         kernel: read("/proc/sys/kernel/osrelease").trim().to_string(),
         memory_bytes: number(&meminfo, "MemTotal:").unwrap_or(0) * 1024,
-        disk: None,
+        numa_nodes: numa_nodes(),
+        disk: data.and_then(disk::describe),
     }
+}
+
+fn numa_nodes() -> usize {
+    let Ok(all) = std::fs::read_dir("/sys/devices/system/node") else { return 1 };
+    let numbered = |name: &str| {
+        name.strip_prefix("node").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let nodes = all.flatten().filter(|e| e.file_name().to_str().is_some_and(numbered));
+    nodes.count().max(1)
 }
 
 pub fn cores() -> usize {
@@ -110,6 +125,6 @@ mod tests {
         assert!(status.rss_bytes > Some(0) && status.high_water_bytes >= status.rss_bytes);
         assert!(context_switches(std::process::id()).len() as u64 >= 1);
         assert!(process_start_ticks(std::process::id()).is_some());
-        assert!(describe().cores > 0);
+        assert!(describe(None).cores > 0);
     }
 }

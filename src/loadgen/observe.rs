@@ -13,6 +13,9 @@ use super::machine;
 use super::report::{BrokerSample, CpuUse, ShardSample};
 use crate::runtime;
 
+/// How the generator names its threads.
+pub const THREADS: &str = "bench-";
+
 /// A broker that runs in this process.
 pub struct LocalBroker {
     pub bootstrap: SocketAddr,
@@ -134,9 +137,12 @@ impl<'a> Observer<'a> {
             ..Reading::default()
         };
         if let Some(process) = &mut self.process {
-            // In one process with the broker, the generator's threads and this one are not the broker's.
-            let mut not_its = if self.broker.is_some() { ids } else { Vec::new() };
-            not_its.push(runtime::thread_id());
+            let mut not_its = Vec::new();
+            if self.broker.is_some() {
+                // In one process with the broker the generator's threads and this one are not its.
+                not_its = runtime::threads_named(THREADS).into_iter().map(|(_, id)| id).collect();
+                not_its.push(runtime::thread_id());
+            }
             process.look(at_ns, &not_its);
             reading.broker_cpu_s = match self.broker {
                 Some(broker) => Some((broker.cpu_seconds)()),

@@ -21,13 +21,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::admin::{LATEST, PRODUCE_BY_ID, PRODUCE_KEY, PRODUCE_VERSIONS};
-use super::client::{ClientError, Completion, Connection, RawRequest, error_name};
+use super::admin::{LATEST, PRODUCE_BY_ID, PRODUCE_KEY, PRODUCE_VERSIONS, PRODUCE_WAITS_ITSELF};
+use super::client::{ClientError, Completion, Connection, RawRequest, error_name, forbidden};
 use super::control::{Control, PartitionSent};
 use super::stamp::Stamp;
 use super::stats::{Latency, ThreadStats};
 use super::workload::{Acks, Arrivals, Due, Headers, Keys, Payload, partition_of};
-use crate::runtime::{Notify, now, timeout, wall_clock_ms, yield_if_needed};
+use crate::runtime::{Notify, now, sleep, spawn, timeout, wall_clock_ms, yield_if_needed};
 use crate::wire::produce;
 use crate::wire::records::BatchBuilder;
 use lanes::{Batch, Link, Rotation, State};
@@ -156,7 +156,7 @@ impl Producer {
         let start_ns = self.control.schedule.start_ns;
         let wait = start_ns.saturating_sub(now().0);
         if wait > 0 {
-            crate::runtime::sleep(Duration::from_nanos(wait)).await;
+            sleep(Duration::from_nanos(wait)).await;
         }
         let mut pace = Pace::default();
         while !self.control.stopped() {

@@ -3,13 +3,14 @@
 //! `FORMAT`. Units are in every name. MB and GB are 10^6 and 10^9 bytes of record values; times are
 //! seconds since the run's first record unless their name says otherwise. Plain data: `build.rs` fills it in.
 
+mod beside;
 pub mod build;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::control::Failure;
+use super::control::{Failure, Throttled};
 use super::machine::Machine;
 use super::stats::{Counts, ErrorCount};
 
@@ -79,6 +80,9 @@ pub struct Report {
     pub verification: Verification,
     pub errors: BTreeMap<String, ErrorCount>,
     pub failures: Vec<Failure>,
+    /// By API ("Produce", "Fetch"): answers with which a quota of the broker asked us to wait.
+    #[serde(default)]
+    pub throttled: BTreeMap<String, Throttled>,
     pub warnings: Vec<String>,
     /// What the run could not look at, and why: a sentence each.
     pub not_measured: Vec<String>,
@@ -252,6 +256,11 @@ pub struct Configuration {
     pub producers: u32,
     pub consumers: u32,
     pub replay_consumers: u32,
+    #[serde(default)]
+    pub replay_after_s: f64,
+    /// Records that were written before the schedule began.
+    #[serde(default)]
+    pub prefill: u64,
     pub generator_threads: usize,
     pub generator_cpus: Vec<usize>,
     /// As `--record-size` takes it, and so on.

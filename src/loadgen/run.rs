@@ -4,18 +4,19 @@
 //! spans.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::control::Control;
+use super::control::{Control, Layout};
 use super::observe::{LocalBroker, Observer, Reading};
 use super::report::build::Inputs;
 use super::report::{BrokerInfo, CpuUse, Report, Tick};
 use super::stats::{ThreadStats, Window};
 use super::workload::{PayloadPool, Schedule, Workload};
-use super::{consumer, prepare, producer};
+use super::{consumer, disk, find, machine, prefill, prepare, producer};
 use crate::runtime::executor::{ExecutorSpec, block_on, start_thread};
 use crate::runtime::{self, Notify, now, spawn};
 
@@ -29,14 +30,14 @@ pub struct Surroundings<'a> {
     pub command: String,
     pub on_tick: &'a mut dyn FnMut(&Tick),
     /// Called when the cluster is ready, with the run's facts.
-    pub on_ready: &'a mut dyn FnMut(&Control),
+    pub on_ready: &'a mut dyn FnMut(&Arc<Control>),
 }
 
 /// From "everything is started" to the first record: connections are made in it.
 const LEAD_IN: Duration = Duration::from_millis(300);
 /// Beyond every bounded wait inside: if this passes, the bound is broken and we say so.
 const SLACK: Duration = Duration::from_secs(15);
-const POLL: Duration = Duration::from_millis(5);
+pub(super) const POLL: Duration = Duration::from_millis(5);
 const TICK_NS: u64 = 1_000_000_000;
 
 fn spec(name: String, cpu: Option<usize>) -> ExecutorSpec {
@@ -46,21 +47,32 @@ fn spec(name: String, cpu: Option<usize>) -> ExecutorSpec {
 /// `Err` when nothing could be measured: a sentence.
 pub fn run(workload: Workload, around: Surroundings<'_>) -> Result<Report, String> {
     workload.validate()?;
+    if workload.find.is_some() {
+        return find::run(workload, around);
+    }
+    let started_at = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
     let payloads = Arc::new(PayloadPool::new(&workload)?);
     let w = workload.clone();
     let prepared = block_on(spec("bench-prepare".to_string(), None), move || async move {
         let layout = prepare::prepare(&w).await;
         layout.map(|l| (l, now().0, Instant::now()))
     });
-    let (layout, now_ns, clock) = prepared.map_err(|e| e.to_string())??;
+    let (mut layout, clock_ns, clock) = prepared.map_err(|e| e.to_string())??;
+    let run = run_tag(clock_ns);
+    let mut prefilled = None;
+    if workload.prefill > 0 {
+        let (pool, stop) = (payloads.clone(), &around.interrupted);
+        prefilled = Some(prefill::prefill(&workload, &mut layout, pool, run, clock_ns, stop)?);
+    }
+    let now_ns = clock_ns + clock.elapsed().as_nanos() as u64;
     let start_ns = now_ns + LEAD_IN.as_nanos() as u64;
     let schedule = Schedule::new(&workload, start_ns);
-    let tag = now_ns ^ u64::from(std::process::id()).rotate_left(32) ^ wall_clock_ns();
-    let run = (tag ^ (tag >> 32)) as u32;
-    let control = Arc::new(Control::new(workload, layout, schedule, payloads, run));
+    let mut control = Control::new(workload, layout, schedule, payloads, run);
+    control.prefilled = prefilled;
+    let control = Arc::new(control);
     (around.on_ready)(&control);
     let threads = start_threads(&control)?;
-    let view = View { control: &control, threads: &threads, clock, clock_ns: now_ns };
+    let view = View { control: &control, threads: &threads, clock, clock_ns, started_at };
     let report = view.watch(around);
     for thread in threads {
         // One that is stuck was reported; it must not take us with it.
@@ -69,16 +81,24 @@ pub fn run(workload: Workload, around: Surroundings<'_>) -> Result<Report, Strin
         }
     }
     if !control.workload.keep_topic && control.failures().is_empty() {
-        let name = spec("bench-cleanup".to_string(), None);
-        let control = control.clone();
-        let deleted = block_on(name, move || async move {
-            prepare::delete_topics(&control.workload, &control.layout).await
-        });
-        if let Ok(Err(e)) = deleted {
-            eprintln!("spindle bench: the topic was not deleted: {e}");
-        }
+        delete_topics(&control.workload, control.layout.clone());
     }
     Ok(report)
+}
+
+/// Those that the run made.
+pub(super) fn delete_topics(w: &Workload, layout: Layout) {
+    let (name, w) = (spec("bench-cleanup".to_string(), None), w.clone());
+    let deleted = block_on(name, move || async move { prepare::delete_topics(&w, &layout).await });
+    if let Ok(Err(e)) = deleted {
+        eprintln!("spindle bench: the topic was not deleted: {e}");
+    }
+}
+
+/// Tells this run's records from those of any other.
+fn run_tag(now_ns: u64) -> u32 {
+    let tag = now_ns ^ u64::from(std::process::id()).rotate_left(32) ^ wall_clock_ns();
+    (tag ^ (tag >> 32)) as u32
 }
 
 fn wall_clock_ns() -> u64 {
@@ -86,36 +106,42 @@ fn wall_clock_ns() -> u64 {
     since.map_or(0, |d| d.as_nanos() as u64)
 }
 
-struct Thread {
+pub(super) struct Thread {
     stats: Arc<ThreadStats>,
     id: Arc<AtomicI32>,
-    handle: std::thread::JoinHandle<()>,
+    pub(super) handle: std::thread::JoinHandle<()>,
 }
 
-/// (consumer, node, lanes): one fetch loop each.
-type FetchLoop = (u32, usize, Vec<usize>);
+/// One consumer's lanes on one node.
+#[derive(Clone)]
+struct FetchLoop {
+    /// From the earliest offset, beside the live traffic.
+    replay: bool,
+    consumer: u32,
+    node: usize,
+    lanes: Vec<usize>,
+}
 
 /// Lane l belongs to consumer l mod consumers; one loop for each leader it has there.
-fn fetch_loops(control: &Control) -> Vec<FetchLoop> {
-    let consumers = control.workload.consumers as usize;
-    let mut loops: Vec<FetchLoop> = Vec::new();
-    if consumers == 0 {
-        return loops;
-    }
-    for (lane, place) in control.layout.places.iter().enumerate() {
-        let consumer = (lane % consumers) as u32;
-        match loops.iter_mut().find(|l| l.0 == consumer && l.1 == place.node) {
-            Some(l) => l.2.push(lane),
-            None => loops.push((consumer, place.node, vec![lane])),
+fn fetch_loops(layout: &Layout, consumers: u32, replay: bool) -> Vec<FetchLoop> {
+    let mut loops: BTreeMap<(u32, usize), Vec<usize>> = BTreeMap::new();
+    if consumers > 0 {
+        for (lane, place) in layout.places.iter().enumerate() {
+            let consumer = (lane % consumers as usize) as u32;
+            loops.entry((consumer, place.node)).or_default().push(lane);
         }
     }
-    loops
+    let one = |((consumer, node), lanes)| FetchLoop { replay, consumer, node, lanes };
+    loops.into_iter().map(one).collect()
 }
 
-fn start_threads(control: &Arc<Control>) -> Result<Vec<Thread>, String> {
+pub(super) fn start_threads(control: &Arc<Control>) -> Result<Vec<Thread>, String> {
     let w = &control.workload;
-    let loops = fetch_loops(control);
-    control.expect(w.producers as usize, loops.len());
+    let replays = fetch_loops(&control.layout, w.replay_consumers, true);
+    let replay_count = replays.len();
+    let mut loops = fetch_loops(&control.layout, w.consumers, false);
+    loops.extend(replays);
+    control.expect(w.producers as usize, loops.len(), replay_count);
     let mut threads = Vec::with_capacity(w.threads);
     for index in 0..w.threads {
         let producers: Vec<u32> =
@@ -153,11 +179,14 @@ async fn generate(
         running.set(running.get() - 1);
         ended.notify_waiters();
     };
-    for (consumer, node, lanes) in consumers {
+    for FetchLoop { replay, consumer, node, lanes } in consumers {
         let (control, stats) = (control.clone(), stats.clone());
         let (running, ended) = (running.clone(), ended.clone());
         spawn(async move {
-            consumer::run(control, stats, consumer, node, lanes).await;
+            match replay {
+                false => consumer::run(control, stats, consumer, node, lanes).await,
+                true => consumer::replay::run(control, stats, consumer, node, lanes).await,
+            }
             tell(&running, &ended);
         });
     }
@@ -184,6 +213,7 @@ struct View<'a> {
     /// The same moment on this thread's clock and on the runtime's.
     clock: Instant,
     clock_ns: u64,
+    started_at: String,
 }
 
 impl View<'_> {
@@ -202,6 +232,9 @@ impl View<'_> {
         let mut edges = Edges::new(schedule);
         let ids = self.threads.iter().map(|t| t.id.clone()).collect();
         let mut observer = Observer::new(around.broker, around.broker_pid, ids);
+        let elsewhere = around.broker_pid.and_then(disk::log_directory);
+        let data = around.broker.map(|b| b.directory.clone()).or(elsewhere);
+        let machine = machine::describe(data.as_deref());
         let mut last = observer.read(self.now_ns());
         let mut next_tick_ns = schedule.start_ns + TICK_NS;
         let bound = w.request_timeout * 3 + w.drain_timeout + w.fetch_wait + SLACK;
@@ -283,6 +316,7 @@ impl View<'_> {
             not_measured,
             stopped_early_s: early.then(|| schedule.seconds(control.end_ns())),
             interrupted: around.interrupted.load(Relaxed),
+            machine,
             broker: BrokerInfo {
                 in_process: around.broker.is_some(),
                 name: w.broker_name.clone(),
@@ -291,7 +325,7 @@ impl View<'_> {
                 nodes: control.layout.nodes.len(),
                 overrides: around.broker.map_or_else(Vec::new, |b| b.overrides.clone()),
             },
-            started_at: String::new(),
+            started_at: self.started_at.clone(),
             command: around.command,
             ticks,
         }

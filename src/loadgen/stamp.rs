@@ -46,6 +46,11 @@ impl Stamp {
         head
     }
 
+    /// Whose record a value says it is; nothing is checked. `None`: it is too short for a stamp.
+    pub fn claimed_run(value: &[u8]) -> Option<u32> {
+        value.first_chunk::<STAMP_BYTES>().map(|head| u32_at(head, 4))
+    }
+
     /// Reads and checks the whole value and what is beside it.
     pub fn read(value: &[u8], beside: [&[u8]; 2]) -> Result<Stamp, StampError> {
         let Some((head, payload)) = value.split_first_chunk::<STAMP_BYTES>() else {
@@ -106,6 +111,7 @@ mod tests {
             for beside in [[&b""[..], b""], [b"key", b""], [b"", b"headers"], [b"key", b"headers"]]
             {
                 assert_eq!(Stamp::read(&stamped(&payload, beside), beside), Ok(STAMP));
+                assert_eq!(Stamp::claimed_run(&stamped(&payload, beside)), Some(7));
             }
         }
     }

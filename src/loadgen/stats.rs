@@ -12,6 +12,7 @@ use hdrhistogram::Histogram;
 
 /// Bytes are record values: what the user sent, without keys, framing or compression.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Counts {
     pub produced_records: u64,
     pub produced_bytes: u64,
@@ -22,6 +23,10 @@ pub struct Counts {
     pub consumed_bytes: u64,
     pub consumed_wire_bytes: u64,
     pub fetches: u64,
+    /// By consumers that read from the start, apart from those above.
+    pub replayed_records: u64,
+    pub replayed_bytes: u64,
+    pub replayed_wire_bytes: u64,
 }
 
 impl Counts {
@@ -34,6 +39,9 @@ impl Counts {
         self.consumed_bytes += other.consumed_bytes;
         self.consumed_wire_bytes += other.consumed_wire_bytes;
         self.fetches += other.fetches;
+        self.replayed_records += other.replayed_records;
+        self.replayed_bytes += other.replayed_bytes;
+        self.replayed_wire_bytes += other.replayed_wire_bytes;
     }
 }
 

@@ -125,6 +125,7 @@ impl Report {
         self.text_setup(&mut out);
         self.text_traffic(&mut out);
         self.text_cost(&mut out);
+        self.text_trials(&mut out);
         self.text_checks(&mut out);
         let _ = writeln!(out, "\nrepeat with\n  {}", self.command);
         out
@@ -142,12 +143,16 @@ impl Report {
             true => "not pinned".to_string(),
             false => format!("on CPU {:?}", c.generator_cpus),
         };
-        let _ = writeln!(out, "\nspindle bench {}", self.version);
+        let commit = self.commit.as_ref().map_or(String::new(), |c| format!(" ({c})"));
+        let _ = writeln!(out, "\nspindle bench {}{commit}, {}", self.version, self.started_at);
         let _ = writeln!(
             out,
             "  machine      {}, {} cores, Linux {}",
             self.machine.cpu, self.machine.cores, self.machine.kernel
         );
+        if let Some(disk) = &self.machine.disk {
+            let _ = writeln!(out, "  disk         {disk}");
+        }
         let _ = writeln!(
             out,
             "  broker       {} ({whose}), {} topic(s) of {} partitions on {} node(s)",
@@ -189,6 +194,19 @@ impl Report {
                 grouped(records)
             );
         }
+        if let Some(r) = &self.replay {
+            let _ = writeln!(
+                out,
+                "  replayed     {:>11} records/s   {:>8.1} MB/s   {:>13} records from the start, {}",
+                "",
+                r.mb_per_s,
+                grouped(r.records),
+                match r.caught_up_s {
+                    Some(at) => format!("at the live end after {:.1} s", at - r.started_s),
+                    None => "the live end was not reached".to_string(),
+                }
+            );
+        }
         if m.produced_batches > 0 {
             let _ = writeln!(
                 out,
@@ -224,7 +242,13 @@ impl Report {
                 );
             }
             (Some(s), _) => {
-                let _ = writeln!(out, "  broker       {s:.2} s");
+                // Nothing was produced: what moved was read.
+                let per_gb = self.broker_cpu_s_per_gb_moved;
+                let per_gb =
+                    per_gb.map_or(String::new(), |s| format!(": {s:.3} s per GB consumed"));
+                let percent = self.cpu.broker_percent().unwrap_or(0.0);
+                let _ =
+                    writeln!(out, "  broker       {s:.2} s ({percent:.0} % of one CPU){per_gb}");
             }
             (None, _) => {
                 let _ = writeln!(
@@ -252,6 +276,27 @@ impl Report {
         );
         if let Some(crossings) = self.data_crossings {
             let _ = writeln!(out, "  crossings    {} requests between cores", grouped(crossings));
+        }
+    }
+
+    fn text_trials(&self, out: &mut String) {
+        if self.trials.is_empty() {
+            return;
+        }
+        let _ =
+            writeln!(out, "\nsearch of the highest rate (all other figures are of the best trial)");
+        for t in &self.trials {
+            let asked = match t.rate_records_per_s {
+                0.0 => "full speed".to_string(),
+                rate => format!("{}/s", grouped(rate as u64)),
+            };
+            let _ = writeln!(
+                out,
+                "  {} {asked:>14} asked {:>14}/s done   {}",
+                if t.kept { "kept    " } else { "not kept" },
+                grouped(t.produced_records_per_s.round() as u64),
+                t.reason
+            );
         }
     }
 

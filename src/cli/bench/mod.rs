@@ -19,6 +19,7 @@ use clap::parser::ValueSource;
 use clap::{Args, Command, FromArgMatches, Subcommand};
 
 use crate::error::StartError;
+use crate::loadgen::live::LiveView;
 use crate::loadgen::report::ScenarioInfo;
 use crate::loadgen::{self, LocalBroker, Report, Surroundings, Workload};
 use options::Options;
@@ -39,6 +40,9 @@ pub struct BenchArgs {
     /// Check scenario and options, print what would be run, and end
     #[arg(long)]
     dry_run: bool,
+    /// Full screen instead of a line a second; q stops the run and shows the report
+    #[arg(long)]
+    tui: bool,
     #[command(flatten)]
     options: Options,
 }
@@ -82,6 +86,7 @@ struct Task {
     /// Of scenario file and `--set`, those that count.
     words: Vec<Word>,
     dry_run: bool,
+    tui: bool,
 }
 
 impl Task {
@@ -107,7 +112,8 @@ impl Task {
         let workload = options
             .workload()
             .map_err(|e| StartError::config(scenario::with_places(e.message, &words)))?;
-        Ok(Task { options, workload, scenario: info, words, dry_run: args.dry_run })
+        let (dry_run, tui) = (args.dry_run, args.tui);
+        Ok(Task { options, workload, scenario: info, words, dry_run, tui })
     }
 
     fn run(
@@ -119,7 +125,7 @@ impl Task {
             return Ok(0);
         }
         let options = &self.options;
-        let mut workload = self.workload;
+        let mut workload = self.workload.clone();
         if let Some(pid) = options.broker_pid
             && loadgen::process_cpu_seconds(pid).is_none()
         {
@@ -127,10 +133,14 @@ impl Task {
             return Err(StartError::config(message));
         }
         let interrupted = Arc::new(AtomicBool::new(false));
+        let live = self.live_view(&interrupted);
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            // The second one ends us at once.
-            let shutdown = signal_hook::flag::register_conditional_shutdown;
-            let _ = shutdown(signal, 130, interrupted.clone());
+            // The second one ends us at once, but for the full-screen view, which first gives the
+            // terminal back.
+            if live.is_none() {
+                let shutdown = signal_hook::flag::register_conditional_shutdown;
+                let _ = shutdown(signal, 130, interrupted.clone());
+            }
             let _ = signal_hook::flag::register(signal, interrupted.clone());
         }
         let broker = match options.bootstrap_server {
@@ -146,7 +156,9 @@ impl Task {
         // JSON on standard output has it for itself.
         let to_stdout = options.json.as_deref().is_some_and(is_stdout);
         let say = |line: String| if to_stdout { eprintln!("{line}") } else { say(&line) };
-        if let Some(scenario) = &self.scenario {
+        if let Some(scenario) = &self.scenario
+            && live.is_none()
+        {
             say(format!("{}: {}", scenario.name, scenario.question));
         }
         let around = Surroundings {
@@ -154,13 +166,22 @@ impl Task {
             broker_pid: options.broker_pid,
             interrupted: interrupted.clone(),
             command: command(),
-            on_ready: &mut |ready| {
-                say(ready.describe());
-                say(loadgen::tick_header());
+            on_ready: &mut |ready| match &live {
+                Some(live) => live.ready(ready),
+                None => {
+                    say(ready.describe());
+                    say(loadgen::tick_header());
+                }
             },
-            on_tick: &mut |tick| say(loadgen::tick(tick)),
+            on_tick: &mut |tick| match &live {
+                Some(live) => live.tick(tick),
+                None => say(loadgen::tick(tick)),
+            },
         };
         let result = loadgen::run(workload, around);
+        if let Some(live) = live {
+            live.end();
+        }
         if let Some(broker) = broker {
             (broker.stop)();
         }
@@ -182,6 +203,20 @@ impl Task {
             }
         }
         Ok(if good { 0 } else { 1 })
+    }
+
+    /// With `--tui`, when there is a terminal to draw on.
+    fn live_view(&self, interrupted: &Arc<AtomicBool>) -> Option<LiveView> {
+        if !self.tui {
+            return None;
+        }
+        let title = match &self.scenario {
+            Some(scenario) => format!("spindle bench {}", scenario.name),
+            None => "spindle bench".to_string(),
+        };
+        LiveView::start(title, interrupted.clone())
+            .inspect_err(|why| eprintln!("spindle bench: --tui: {why}; a line a second instead"))
+            .ok()
     }
 
     /// What `--dry-run` prints.

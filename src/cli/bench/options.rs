@@ -158,6 +158,9 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     #[arg(help_heading = CONSUMER)]
     pub replay_after: Duration,
+    /// So many records are written at full speed before the schedule begins; not measured
+    #[arg(long, value_name = "RECORDS", default_value_t = 0, help_heading = CONSUMER)]
+    pub prefill: u64,
     /// Bytes that a fetch waits for
     #[arg(long, value_name = "BYTES", default_value_t = 1, help_heading = CONSUMER)]
     pub fetch_min_bytes: i32,
@@ -319,6 +322,7 @@ impl Options {
             find: self.find.clone(),
             replay_consumers: self.replay,
             replay_after: self.replay_after,
+            prefill: self.prefill,
             acks: self.acks,
             compression: self.compression,
             linger: self.linger_ms,

@@ -75,6 +75,7 @@ fn every_option_reaches_the_workload() {
         "--records=1000",
         "--replay=2",
         "--replay-after=1.5",
+        "--prefill=77",
         "--acks=1",
         "--compression=lz4",
         "--linger-ms=0.5",
@@ -92,7 +93,7 @@ fn every_option_reaches_the_workload() {
     assert_eq!(w.arrivals, ArrivalLaw::Poisson);
     assert_eq!(w.phases.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!((w.records, w.replay_consumers), (Some(1000), 2));
-    assert_eq!(w.replay_after, Duration::from_millis(1500));
+    assert_eq!((w.replay_after, w.prefill), (Duration::from_millis(1500), 77));
     assert_eq!((w.acks, w.compression), (Acks::Leader, Compression::Lz4));
     assert_eq!(w.linger, Duration::from_micros(500));
     assert_eq!((w.fetch_min_bytes, w.fetch_partition_bytes, w.fetch_bytes), (2, 3000, 4000));

@@ -24,6 +24,11 @@ impl Fact {
     }
 }
 
+/// As it was given, not rounded.
+fn exact(value: f64, unit: &str) -> String {
+    if value.is_finite() { format!("{value} {unit}") } else { "-".to_string() }
+}
+
 fn list<T: ToString>(items: &[T]) -> String {
     match items {
         [] => "none".to_string(),
@@ -61,17 +66,17 @@ pub fn configuration(c: &Configuration) -> Vec<Fact> {
         ("header_bytes", c.header_bytes.to_string()),
         ("arrivals", c.arrivals.clone()),
         ("rate_records_per_s", rate),
-        ("duration_s", format!("{} s", c.duration_s)),
-        ("warmup_s", format!("{} s", c.warmup_s)),
+        ("duration_s", exact(c.duration_s, "s")),
+        ("warmup_s", exact(c.warmup_s, "s")),
         ("records", c.records.map_or("no limit".to_string(), grouped)),
         ("acks", c.acks.clone()),
         ("compression", c.compression.clone()),
-        ("linger_ms", format!("{} ms", c.linger_ms)),
+        ("linger_ms", exact(c.linger_ms, "ms")),
         ("batch_bytes", grouped(c.batch_bytes as u64)),
         ("max_in_flight", c.max_in_flight.to_string()),
         ("idempotence", yes(c.idempotence)),
         ("fetch_min_bytes", c.fetch_min_bytes.to_string()),
-        ("fetch_max_wait_ms", format!("{} ms", c.fetch_max_wait_ms)),
+        ("fetch_max_wait_ms", exact(c.fetch_max_wait_ms, "ms")),
         ("fetch_partition_bytes", grouped(c.fetch_partition_bytes.max(0) as u64)),
         ("fetch_bytes", grouped(c.fetch_bytes.max(0) as u64)),
         ("seed", c.seed.to_string()),
@@ -181,7 +186,7 @@ pub fn differences(groups: &[Group]) -> Vec<Difference> {
             ("broker runs", place(r).to_string()),
             ("leading nodes", r.broker.nodes.to_string()),
             ("phases", phases(r)),
-            ("measured for", format!("{:.0} s", r.measured_s)),
+            ("measured for", exact(r.measured_s.round(), "s")),
             ("CPU", m.cpu.clone()),
             ("cores", m.cores.to_string()),
             ("kernel", m.kernel.clone()),

@@ -171,6 +171,10 @@ pub static FIGURES: &[Figure] = &[
         Some(r.cpu.generator_percent())
     }),
     row(&SECTION_GENERATOR, "CPU per GB moved", Unit::Seconds, |r| r.generator_cpu_s_per_gb),
+    // How much of the latencies is the generator's fault.
+    row(&SECTION_GENERATOR, "its own lateness, p99", Unit::Latency, |r| {
+        r.generator_lateness.as_ref().map(|p| p.p99_us)
+    }),
     row(&SECTION_ERRORS, "failed requests", Unit::Count, |r| {
         Some(r.errors.values().map(|e| e.count).sum::<u64>() as f64)
     }),
@@ -195,7 +199,9 @@ pub fn significant(value: f64) -> String {
         size if size >= 99.95 => format!("{value:.0}"),
         size if size >= 9.995 => format!("{value:.1}"),
         size => {
-            let decimals = (2 - size.log10().floor() as i32).clamp(2, 8) as usize;
+            // What rounds up to the next power of ten has a digit less behind the point.
+            let power = (size * 1.0005).log10().floor() as i32;
+            let decimals = (2 - power).clamp(2, 8) as usize;
             format!("{value:.decimals$}")
         }
     }

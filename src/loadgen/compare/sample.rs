@@ -128,6 +128,7 @@ fn counts(records: f64) -> Counts {
         consumed_bytes: bytes,
         consumed_wire_bytes: bytes + bytes / 100,
         fetches: (records / 80.0) as u64,
+        ..Counts::default()
     }
 }
 
@@ -184,6 +185,7 @@ pub fn report(shape: Shape) -> Report {
             cores: 2,
             kernel: "6.18.44".to_string(),
             memory_bytes: 25_276_510_208,
+            numa_nodes: 1,
             disk: Some("QEMU NVMe, 100 GB, ext4 rw,relatime".to_string()),
         },
         broker: BrokerInfo {
@@ -206,6 +208,7 @@ pub fn report(shape: Shape) -> Report {
         consumed_mb_per_s: records / seconds * RECORD_BYTES / 1e6,
         ack: Some(percentiles(shape.ack_us, records as u64, 1.0)),
         end_to_end: Some(percentiles(shape.ack_us * 1.15, records as u64, 1.0)),
+        generator_lateness: Some(percentiles(12.0, records as u64, 1.0)),
         ack_curve: curve(shape.ack_us),
         end_to_end_curve: curve(shape.ack_us * 1.15),
         phases: vec![
@@ -216,7 +219,6 @@ pub fn report(shape: Shape) -> Report {
         trials: Vec::new(),
         replay: None,
         unsent_records: 0,
-        generator_lateness: Some(percentiles(40.0, records as u64, 1.0)),
         cpu: CpuUse {
             seconds,
             broker_s: Some(broker_s),
@@ -241,6 +243,7 @@ pub fn report(shape: Shape) -> Report {
         },
         errors: BTreeMap::new(),
         failures: Vec::new(),
+        throttled: BTreeMap::new(),
         warnings: Vec::new(),
         not_measured: Vec::new(),
         ticks,
@@ -256,6 +259,8 @@ fn configuration(duration_s: f64, warmup_s: f64) -> Configuration {
         producers: 2,
         consumers: 2,
         replay_consumers: 0,
+        replay_after_s: 0.0,
+        prefill: 0,
         generator_threads: 1,
         generator_cpus: vec![1],
         record_size: "1024".to_string(),

@@ -7,6 +7,8 @@ mod markup;
 mod plot;
 mod scale;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod tiles;
 
 use super::compare::facts::{brief, generator, place};
@@ -264,18 +266,26 @@ fn several_runs(m: &mut Markup, groups: &[Group]) {
     m.element("h1", &[], &title(groups));
     question(m, groups);
     m.open("ul", &[("class", "verdicts")]);
-    for (group, (round, r)) in
-        groups.iter().flat_map(|g| g.reports.iter().enumerate().map(move |r| (g, r)))
-    {
-        m.open("li", &[]);
-        badge(m, r.state());
-        m.element("b", &[], &group.round_name(round));
-        m.text(&verdict(r));
-        let problems = r.problems();
-        if problems.len() > 1 {
-            sentences(m, "bad", &problems);
+    for group in groups {
+        let alike = group.reports.iter().all(|r| r.state() == State::Good);
+        // Rounds that are all good need one line.
+        let shown = if alike { 1 } else { group.reports.len() };
+        for (round, r) in group.reports.iter().take(shown).enumerate() {
+            m.open("li", &[]);
+            badge(m, r.state());
+            match group.reports.len() {
+                rounds if alike && rounds > 1 => {
+                    m.element("b", &[], &format!("{}, all {rounds} rounds", group.label));
+                }
+                _ => m.element("b", &[], &group.round_name(round)),
+            }
+            m.text(&verdict(r));
+            let problems = r.problems();
+            if problems.len() > 1 {
+                sentences(m, "bad", &problems);
+            }
+            m.close();
         }
-        m.close();
     }
     m.close();
     m.element("p", &[("class", "meta")], &common_meta(groups));

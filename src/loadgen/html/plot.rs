@@ -198,7 +198,8 @@ impl Plot {
             m.within("li", &[], |m| {
                 let box_ = [("viewBox", "0 0 22 6"), ("class", "swatch"), ("aria-hidden", "true")];
                 m.within("svg", &box_, |m| {
-                    m.leaf("path", &[("d", "M1,3H21"), ("class", &format!("line {}", line.class))]);
+                    let d = if line.class.ends_with("dot") { "M11,3h0" } else { "M1,3H21" };
+                    m.leaf("path", &[("d", d), ("class", &format!("line {}", line.class))]);
                 });
                 m.text(&line.label);
             });
@@ -221,13 +222,13 @@ impl Plot {
         m.open("div", &[("class", "xlabels"), ("aria-hidden", "true")]);
         for (i, tick) in self.x.ticks(Counted::Number).iter().enumerate() {
             let style = format!("left:{}%", number(100.0 * tick.at));
+            // What goes where there is little room.
             let odd = match self.x {
-                // The named percentiles all matter but the first.
-                Scale::Nines { .. } => i == 0 || tick.label == "50 %",
+                Scale::Nines { .. } => i < 2 || i % 2 == 1,
                 _ => i % 2 == 1,
             };
-            let end = if tick.at > 0.97 { " last" } else { "" };
-            let class = format!("{}{end}", if odd { "odd" } else { "even" });
+            let first = if tick.at < 0.01 { " first" } else { "" };
+            let class = format!("{}{first}", if odd { "odd" } else { "even" });
             m.element("span", &[("style", &style), ("class", &class)], &tick.label);
         }
         m.element("b", &[], &self.x_title);

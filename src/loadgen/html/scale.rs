@@ -1,7 +1,7 @@
 //! Scales of a plot: from a value to its place between 0 and 1, and the ticks to read it by. Linear, by
 //! powers of ten, seconds, and the nines of a percentile curve. A scale never is empty or inverted.
 
-use crate::loadgen::text::latency;
+use crate::loadgen::text::{grouped, latency};
 
 /// What a value axis counts in: its ticks' words, and the read-out's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +35,13 @@ impl Counted {
     }
 }
 
-/// Without trailing zeros: 0.5, 20, 250 k, 1.5 M.
+/// Without trailing zeros: 0.5, 20, 1,500, 250 k, 1.5 M.
 pub fn short(value: f64) -> String {
     let (scaled, suffix) = match value.abs() {
         v if v >= 1e9 => (value / 1e9, " G"),
         v if v >= 1e6 => (value / 1e6, " M"),
         v if v >= 1e4 => (value / 1e3, " k"),
+        v if v >= 1e3 => return grouped(value.round() as u64),
         _ => (value, ""),
     };
     format!("{}{suffix}", trimmed(scaled, 3))
@@ -91,7 +92,7 @@ pub struct Tick {
 }
 
 /// At most so many labels on a value axis: more would touch.
-const VALUE_LABELS_MAX: usize = 9;
+const VALUE_LABELS_MAX: usize = 11;
 
 impl Scale {
     /// Room for the largest of the values, rounded up to a tick.
@@ -267,6 +268,7 @@ fn step_above(value: f64) -> f64 {
 /// For a sentence: "at 12.3 s".
 pub fn moment(s: f64) -> String {
     match s {
+        s if !s.is_finite() => "-".to_string(),
         s if s < 600.0 => format!("{s:.1} s"),
         s if s < 7200.0 => format!("{:.0} min {:02.0} s", (s / 60.0).floor(), (s % 60.0).floor()),
         s => format!("{:.0} h {:02.0} min", (s / 3600.0).floor(), (s % 3600.0 / 60.0).floor()),

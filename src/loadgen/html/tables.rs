@@ -176,14 +176,15 @@ pub fn phases(m: &mut Markup, r: &Report) {
                 let percent = phase.broker_cpu_percent.unwrap_or(f64::NAN);
                 cells.push(Unit::Percent.words(percent.round()));
             }
-            let note = if phase.measured { "" } else { " (not measured)" };
+            let note = if phase.measured { "" } else { " (not counted)" };
             row(m, &format!("{}{note}", phase.name), &cells);
         }
     });
 }
 
 pub fn percentiles(m: &mut Markup, r: &Report) {
-    let kinds = [("Ack", &r.ack), ("End to end", &r.end_to_end)];
+    let late = ("Of it the generator's own", &r.generator_lateness);
+    let kinds = [("Ack", &r.ack), ("End to end", &r.end_to_end), late];
     if kinds.iter().all(|(_, p)| p.is_none()) {
         return;
     }

@@ -118,7 +118,7 @@ fn bars(m: &mut Markup, name: &str, figure: &Figure, unit: &str, groups: &[Group
             let words = spread.map_or("not measured".to_string(), |s| {
                 format!("{}{unit}", figure.unit.words(s.median))
             });
-            m.element("b", &[], &words);
+            m.element(if spread.is_some() { "b" } else { "i" }, &[], &words);
             if i > 0 && spread.is_some() {
                 let words = figure.ratio_words(spread.map(|s| s.median), base).replace('x', "×");
                 m.element("small", &[], &format!(" {words}"));
@@ -128,7 +128,9 @@ fn bars(m: &mut Markup, name: &str, figure: &Figure, unit: &str, groups: &[Group
         let width = format!("width:{:.1}%", share.clamp(0.0, 100.0));
         m.within("span", &[("class", "track"), ("aria-hidden", "true")], |m| {
             let class = format!("fill {}", colour(i));
-            m.element("span", &[("class", class.as_str()), ("style", &width)], "");
+            if spread.is_some() {
+                m.element("span", &[("class", class.as_str()), ("style", &width)], "");
+            }
         });
         m.close();
     }

@@ -45,6 +45,8 @@ pub(super) struct Link {
     ripe: VecDeque<Open>,
     /// When each request in flight was sent.
     pub(super) in_flight: VecDeque<u64>,
+    /// A quota of the broker wants nothing from us before this (KIP-219).
+    pub(super) throttled_until_ns: u64,
 }
 
 impl Link {
@@ -55,6 +57,7 @@ impl Link {
             waiting: VecDeque::new(),
             ripe: VecDeque::new(),
             in_flight: VecDeque::new(),
+            throttled_until_ns: 0,
         }
     }
 }

@@ -16,12 +16,13 @@ impl Producer {
         let w = &self.control.workload;
         loop {
             let mut state = self.state.borrow_mut();
-            if state.links[node].in_flight.len() >= w.in_flight {
+            let (now_ns, link) = (now().0, &state.links[node]);
+            if link.in_flight.len() >= w.in_flight || now_ns < link.throttled_until_ns {
                 return;
             }
             let Some(batch) = state.next_batch(node) else { return };
             let link = &mut state.links[node];
-            link.in_flight.push_back(now().0);
+            link.in_flight.push_back(now_ns);
             let (connection, version) = (link.connection.clone(), link.version);
             // `send` may complete at once when the connection is closed.
             drop(state);
@@ -48,12 +49,36 @@ impl Producer {
                 }))
             } else {
                 Completion::Answer(Box::new(move |result| {
-                    let answer = result.and_then(|body| base_offset(version, &body));
-                    this.completed(node, batch, answer.map(Some));
+                    let topic = &this.control.layout.topic_of(batch.lane).name;
+                    let answer = result.and_then(|body| answered(version, topic, &body));
+                    let (wait, outcome) = match answer {
+                        Ok((wait, outcome)) => (wait, outcome.map(Some)),
+                        Err(e) => (Duration::ZERO, Err(e)),
+                    };
+                    if !wait.is_zero() {
+                        this.throttled(node, version, wait);
+                    }
+                    this.completed(node, batch, outcome);
                 }))
             };
             connection.send(request, completion);
         }
+    }
+
+    /// The broker asks for silence on this connection.
+    fn throttled(self: &Rc<Self>, node: usize, version: i16, wait: Duration) {
+        let now_ns = now().0;
+        self.control.throttled("Produce", now_ns, wait);
+        if version < PRODUCE_WAITS_ITSELF {
+            return;
+        }
+        self.state.borrow_mut().links[node].throttled_until_ns = now_ns + wait.as_nanos() as u64;
+        let this = self.clone();
+        spawn(async move {
+            sleep(wait).await;
+            this.dispatch(node);
+            this.room.notify_waiters();
+        });
     }
 
     /// `Ok(None)`: written, no answer asked for.
@@ -105,6 +130,10 @@ impl Producer {
         drop(state);
         match result {
             Ok(_) => self.dispatch(node),
+            Err(e @ ClientError::Broker { code, .. }) if forbidden(code).is_some() => {
+                control.error(now_ns, format!("Produce: {}", error_name(code)));
+                control.fail(now_ns, e.to_string());
+            }
             Err(e @ ClientError::Broker { .. }) => {
                 control.error(now_ns, e.to_string());
                 if refused_in_a_row >= REFUSED_IN_A_ROW_MAX {
@@ -149,19 +178,29 @@ impl Producer {
     }
 }
 
-/// The answer to a request for one partition.
-fn base_offset(version: i16, body: &Bytes) -> Result<i64, ClientError> {
+/// The answer to a request for one partition: how long a quota wants us to wait, and the base offset.
+fn answered(
+    version: i16,
+    topic: &str,
+    body: &Bytes,
+) -> Result<(Duration, Result<i64, ClientError>), ClientError> {
     let answer = produce::decode_response(version, body)
         .map_err(|e| ClientError::Protocol(format!("the answer to Produce: {e}")))?;
+    let wait = Duration::from_millis(answer.throttle_time_ms.max(0) as u64);
     let partition = answer.topics.iter().flat_map(|t| &t.partitions).next();
-    match partition {
-        None => Err(ClientError::Protocol("an empty answer to Produce".to_string())),
+    let outcome = match partition {
+        None => return Err(ClientError::Protocol("an empty answer to Produce".to_string())),
         Some(p) if p.error_code != 0 => Err(ClientError::Broker {
-            what: "Produce".to_string(),
+            // A kind of error is a row of the report; who may not write has to know where.
+            what: match forbidden(p.error_code) {
+                Some(_) => format!("Produce to topic {topic}"),
+                None => "Produce".to_string(),
+            },
             code: p.error_code,
             // The message names offsets and sequences: as a kind of error the name is enough.
             message: p.error_message.clone().filter(|m| *m != error_name(p.error_code)),
         }),
         Some(p) => Ok(p.base_offset),
-    }
+    };
+    Ok((wait, outcome))
 }

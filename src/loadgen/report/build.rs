@@ -6,7 +6,6 @@ use hdrhistogram::Histogram;
 
 use super::super::check::SequenceCheck;
 use super::super::control::{Control, PartitionSent};
-use super::super::machine;
 use super::super::stats::{Latency, Window};
 use super::super::text;
 use super::super::workload::{Rate, Span, codec_name};
@@ -55,7 +54,7 @@ impl Tick {
             consumed_mb_per_s: per_s(counts.consumed_bytes) / 1e6,
             ack: percentiles(window.latency_of(Latency::Ack, |_| true)),
             end_to_end: percentiles(window.latency_of(Latency::EndToEnd, |_| true)),
-            replayed_mb_per_s: 0.0,
+            replayed_mb_per_s: per_s(counts.replayed_bytes) / 1e6,
             broker,
             generator_cpu_percent: cpu.generator_percent(),
             errors,
@@ -91,6 +90,7 @@ pub struct Inputs<'a> {
     pub not_measured: Vec<String>,
     pub stopped_early_s: Option<f64>,
     pub interrupted: bool,
+    pub machine: Machine,
     pub broker: BrokerInfo,
     pub started_at: String,
     pub command: String,
@@ -152,7 +152,7 @@ impl Inputs<'_> {
         let per_s = |n: u64| if measured_s > 0.0 { n as f64 / measured_s } else { 0.0 };
         let ratio = |a: f64, b: u64| (b > 0).then(|| a / b as f64);
         let generator_s: f64 = cpu.generator_s.iter().sum();
-        let moved = measured.produced_bytes + measured.consumed_bytes;
+        let moved = measured.produced_bytes + measured.consumed_bytes + measured.replayed_bytes;
         let broker = cpu.broker_s;
         let per_byte = broker.and_then(|s| ratio(s, measured.produced_bytes));
         let per_request = broker.and_then(|s| ratio(s, measured.produced_batches));
@@ -160,11 +160,11 @@ impl Inputs<'_> {
         let mut report = Report {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_string(),
-            commit: None,
+            commit: option_env!("SPINDLE_COMMIT").map(str::to_string),
             started_at: self.started_at,
             scenario: None,
             configuration: configuration(control),
-            machine: machine::describe(),
+            machine: self.machine,
             broker: self.broker,
             prepare: control.layout.prepare.clone(),
             measured_s,
@@ -182,7 +182,7 @@ impl Inputs<'_> {
             end_to_end: percentiles(end_to_end),
             phases,
             trials: Vec::new(),
-            replay: None,
+            replay: beside::replay(control),
             unsent_records: control.outcome(|o| o.unsent_records),
             generator_lateness: percentiles(latency(Latency::Lateness)),
             broker_cpu_s_per_gb_produced: per_byte.map(|s| s * 1e9),
@@ -197,12 +197,16 @@ impl Inputs<'_> {
             verification: verify(control),
             errors: control.errors().0,
             failures: control.failures(),
+            throttled: control.throttles(),
             warnings: Vec::new(),
             not_measured: self.not_measured,
             ticks: self.ticks,
             command: self.command,
         };
         report.warnings = warnings(&report);
+        report.warnings.extend(beside::throttle_warnings(&report.throttled));
+        let more = beside::not_measured(&report, control);
+        report.not_measured.extend(more);
         report
     }
 }
@@ -217,6 +221,8 @@ fn configuration(control: &Control) -> Configuration {
         producers: w.producers,
         consumers: w.consumers,
         replay_consumers: w.replay_consumers,
+        replay_after_s: w.replay_after.as_secs_f64(),
+        prefill: w.prefill,
         generator_threads: w.threads,
         generator_cpus: w.cpus.clone(),
         record_size: w.sizes.to_string(),
@@ -305,7 +311,7 @@ fn warnings(r: &Report) -> Vec<String> {
 /// What was sent against what was seen.
 fn verify(control: &Control) -> Verification {
     let w = &control.workload;
-    control.outcome(|outcome| {
+    let mut v = control.outcome(|outcome| {
         let mut v = Verification { checked: w.consumers > 0, ..Verification::default() };
         let cut_off: BTreeSet<usize> =
             outcome.seen.iter().flat_map(|s| s.cut_off.iter().copied()).collect();
@@ -336,7 +342,9 @@ fn verify(control: &Control) -> Verification {
             }
         }
         v
-    })
+    });
+    beside::verify(control, &mut v);
+    v
 }
 
 fn missing(check: Option<&SequenceCheck>, sent: &PartitionSent) -> u64 {

@@ -74,6 +74,8 @@ pub struct Workload {
     /// the first measured moment.
     pub replay_consumers: u32,
     pub replay_after: Duration,
+    /// Records that are written at full speed before the schedule begins, and not measured.
+    pub prefill: u64,
     pub acks: Acks,
     pub compression: Compression,
     pub linger: Duration,
@@ -160,8 +162,17 @@ impl Workload {
         in_range("--record-size", self.sizes.max(), STAMP_BYTES, BATCH_BYTES_MAX)?;
         in_range("--batch-size", self.batch_bytes, 1, BATCH_BYTES_MAX)?;
         in_range("--topics", self.topics, 1, TOPICS_MAX)?;
-        in_range("--producers", self.producers, 1, 10_000)?;
+        in_range("--producers", self.producers, 0, 10_000)?;
         in_range("--consumers", self.consumers, 0, 10_000)?;
+        in_range("--replay", self.replay_consumers, 0, 10_000)?;
+        if self.producers == 0 && self.replay_consumers == 0 {
+            return Err(
+                "--producers 0 needs --replay N: nobody would send or read anything".to_string()
+            );
+        }
+        if self.producers == 0 && self.find.is_some() {
+            return Err("--find needs producers: it searches a rate of theirs".to_string());
+        }
         in_range("--threads", self.threads, 1, 256)?;
         in_range("--max-in-flight", self.in_flight, 1, 1_000_000)?;
         in_range("--partitions", self.partitions.unwrap_or(self.partitions_default), 1, 200_000)?;
@@ -276,6 +287,7 @@ pub(crate) mod tests {
             find: None,
             replay_consumers: 0,
             replay_after: Duration::ZERO,
+            prefill: 0,
             acks: Acks::All,
             compression: Compression::None,
             linger: Duration::from_millis(5),

@@ -69,6 +69,12 @@ impl Schedule {
         (index < self.spans.len()).then_some(index)
     }
 
+    /// The first measured moment; the end when there is none.
+    pub fn measured_from_ns(&self) -> u64 {
+        let first = self.spans.iter().find(|s| s.measured);
+        first.map_or(self.end_ns(), |s| s.from_ns)
+    }
+
     pub fn end_ns(&self) -> u64 {
         self.spans.last().map_or(self.start_ns, |s| s.to_ns)
     }
@@ -98,6 +104,7 @@ mod tests {
         assert_eq!((s.span(349), s.span(350), s.end_ns()), (Some(1), None, 350));
         let names: Vec<_> = s.spans.iter().map(|s| (s.name.as_str(), s.measured)).collect();
         assert_eq!(names, [("warmup", false), ("load", true)]);
+        assert_eq!(s.measured_from_ns(), 150);
         w.warmup = std::time::Duration::ZERO;
         assert_eq!(Schedule::new(&w, 0).spans.len(), 1);
     }
