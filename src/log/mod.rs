@@ -37,6 +37,7 @@ pub use chunk::{Chunk, Place};
 
 use crate::runtime::disk;
 use crate::types::{Offset, TopicId};
+use crate::wire::fetch::RecordBytes;
 use epochs::LeaderEpochs;
 use segment::SharedSegment;
 use tail::Tail;
