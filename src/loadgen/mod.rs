@@ -12,6 +12,7 @@ mod consumer;
 mod control;
 mod disk;
 pub mod html;
+pub mod lifecycle;
 pub mod live;
 mod machine;
 mod observe;
