@@ -8,6 +8,7 @@
 mod appender;
 pub mod checkpoint;
 mod epochs;
+mod handles;
 mod index;
 pub mod inspect;
 mod reader;

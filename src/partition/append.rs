@@ -294,6 +294,7 @@ impl Partition {
             self.changed.notify_waiters();
             self.wake_watchers();
         }
+        log.release_files_if_scarce().await;
     }
 
     async fn flush_log(&self, log: &Log) -> Result<(), crate::log::LogError> {

@@ -218,6 +218,7 @@ impl Partition {
             })
             .await?;
         }
+        log.release_files_if_scarce().await;
         Ok((log, producers))
     }
 
@@ -320,6 +321,7 @@ impl Partition {
             Err(e) => tracing::error!(partition = %self.topic_partition, error = %e,
                 "retention failed"),
         }
+        log.release_files_if_scarce().await;
         let mut state = self.state.borrow_mut();
         if let FlushPolicy::Kafka { interval_ms, .. } = state.config.flush
             && state.unflushed > 0
