@@ -48,7 +48,11 @@ pub fn run() -> i32 {
     match cli.command {
         Command::Serve(args) => exit_code(serve::run(args)),
         Command::Log(args) => log::run(args),
-        Command::Bench(args) => bench::run_with(*args, bench_broker::start),
+        Command::Bench(args) => {
+            // What was typed after `spindle bench`: a scenario's words go before it.
+            let words: Vec<_> = std::env::args_os().skip(2).collect();
+            bench::run_with(*args, &words, bench_broker::start)
+        }
     }
 }
 

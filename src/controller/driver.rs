@@ -39,6 +39,8 @@ struct Inner {
     on_image: Box<dyn Fn(Arc<Image>)>,
     queue: RefCell<VecDeque<Waiting>>,
     pumping: Cell<bool>,
+    /// The log can't be written: said once.
+    failing: Cell<bool>,
 }
 
 impl Controller {
@@ -84,6 +86,7 @@ impl Controller {
             on_image,
             queue: RefCell::default(),
             pumping: Cell::new(false),
+            failing: Cell::new(false),
         };
         Ok(Controller { inner: Rc::new(inner) })
     }
@@ -118,6 +121,7 @@ impl Controller {
         while self.inner.pumping.get() {
             runtime::yield_now().await;
         }
+        make_writable(&self.inner.log).await?;
         self.inner.log.close().await.map_err(|e| e.to_string())
     }
 }
@@ -142,7 +146,7 @@ async fn serve(inner: &Inner, group: Vec<Waiting>) {
     let before = inner.image.borrow().clone();
     let mut image = (*before).clone();
     let mut answers = Vec::with_capacity(group.len());
-    let mut failed = None;
+    let mut failed = make_writable(&inner.log).await.err();
     for (command, waiter) in group {
         let (records, reply) = {
             let mut cx = Context {
@@ -165,15 +169,23 @@ async fn serve(inner: &Inner, group: Vec<Waiting>) {
         failed = make_durable(&inner.log).await.err();
     }
     match &failed {
-        // Records of this group may be on the disk or not: no one is told of them, and the log takes
-        // no more until the broker starts again and sees what is there.
-        Some(why) => tracing::error!("the metadata log failed: {why}"),
-        None if image.offset > before.offset => {
-            let image = Arc::new(image);
-            *inner.image.borrow_mut() = image.clone();
-            (inner.on_image)(image);
+        // No one is told of the records of this group: they are taken back before the next one.
+        Some(why) if !inner.failing.replace(true) => tracing::error!(
+            why,
+            "the metadata log can't be written: topics and configurations stay as they are until it \
+             can be; check the disk and its room"
+        ),
+        Some(_) => {}
+        None => {
+            if inner.failing.replace(false) {
+                tracing::info!("the metadata log is written again");
+            }
+            if image.offset > before.offset {
+                let image = Arc::new(image);
+                *inner.image.borrow_mut() = image.clone();
+                (inner.on_image)(image);
+            }
         }
-        None => {}
     }
     for (waiter, reply, changed, offset) in answers {
         let answer = match &failed {
@@ -211,6 +223,15 @@ async fn make_durable(log: &Log) -> Result<(), String> {
     log.write_pending().await.map_err(|e| e.to_string())?;
     log.sync().await.map_err(|e| e.to_string())?;
     Ok(())
+}
+
+/// After a failure: takes back what was not answered (all that is not durable), checks the rest.
+async fn make_writable(log: &Log) -> Result<(), String> {
+    if log.is_writable() {
+        return Ok(());
+    }
+    log.cut_back(|_, durable| durable).await.map_err(|e| e.to_string())?;
+    log.repair().await.map_err(|e| e.to_string())
 }
 
 /// A random (version 4) id whose text, in Kafka's base64, does not begin with a dash.

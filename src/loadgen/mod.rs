@@ -7,9 +7,14 @@
 pub mod admin;
 mod check;
 pub mod client;
+pub mod compare;
 mod consumer;
 mod control;
+mod find;
+pub mod html;
 mod machine;
+mod observe;
+mod prefill;
 mod prepare;
 mod producer;
 pub mod report;
@@ -21,8 +26,9 @@ mod workload;
 
 pub use control::{Control, Failure};
 pub use machine::{cores, process_cpu_seconds};
+pub use observe::{LocalBroker, ShardReading};
 pub use report::{Percentiles, Report, Tick};
-pub use run::{LocalBroker, Surroundings, run};
+pub use run::{Surroundings, run};
 pub use text::{tick, tick_header};
 pub use workload::{
     Acks, ArrivalLaw, KeyLaw, LatencyBound, PayloadSource, PhaseSpec, Rate, SizeLaw, Workload,

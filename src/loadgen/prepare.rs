@@ -2,11 +2,11 @@
 //! partition lives and where it ends. After it: delete the topics that the run made.
 //! Every wait is bounded, and each way to fail has a sentence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::admin::{ClusterMetadata, LATEST, TopicMetadata, resolve};
-use super::client::{ClientError, Connection, error_name};
+use super::client::{ClientError, Connection, error_name, forbidden};
 use super::control::{Layout, Node, Place, TopicPlace};
 use super::report::Prepare;
 use super::workload::Workload;
@@ -26,9 +26,13 @@ async fn bootstrap(w: &Workload) -> Result<Connection, String> {
         .map_err(|_| format!("--bootstrap-server {}: {port} is no port", w.bootstrap))?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let addr = resolve(host, port).await.map_err(|e| e.to_string())?;
-    Connection::connect(addr, "spindle-bench", w.request_timeout)
-        .await
-        .map_err(|e| format!("{e}; is a broker running there? (spindle serve)"))
+    match Connection::connect(addr, "spindle-bench", w.request_timeout).await {
+        Ok(connection) => Ok(connection),
+        Err(e @ ClientError::Connect { .. }) => {
+            Err(format!("{e}; is a broker running there? (spindle serve)"))
+        }
+        Err(e) => Err(e.to_string()),
+    }
 }
 
 /// The first has the workload's name, the others that name with -2, -3 … behind it.
@@ -63,7 +67,10 @@ pub async fn prepare(w: &Workload) -> Result<Layout, String> {
             None => None,
         };
         wanted.push(match existing {
-            Some(have) => existing_topic(w, name, have)?,
+            Some(have) => {
+                compare_configs(&connection, w, &name).await?;
+                existing_topic(w, name, have)?
+            }
             None => create(&connection, w, name).await?,
         });
     }
@@ -84,6 +91,42 @@ fn existing_topic(w: &Workload, name: String, have: i32) -> Result<Wanted, Strin
         )),
         _ => Ok(Wanted { name, partitions: have, created: false }),
     }
+}
+
+/// The settings that were asked for must be those that the topic has.
+async fn compare_configs(connection: &Connection, w: &Workload, name: &str) -> Result<(), String> {
+    if w.topic_configs.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<&str> = w.topic_configs.iter().map(|(key, _)| key.as_str()).collect();
+    let have = connection.topic_configs(name, &keys, w.request_timeout);
+    let have = have.await.map_err(|e| e.to_string())?;
+    for (key, want) in &w.topic_configs {
+        let advice = "use another --topic, leave the --topic-config out, or delete the topic";
+        match have.get(key) {
+            None => {
+                return Err(format!(
+                    "topic {name} exists, and has no setting {key} (wanted {want}): {advice}"
+                ));
+            }
+            Some(have) if !same_value(have, want) => {
+                return Err(format!("topic {name} exists with {key}={have}, not {want}: {advice}"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Numbers by value, lists by their members: brokers print them in their own way.
+fn same_value(a: &str, b: &str) -> bool {
+    if let (Ok(a), Ok(b)) = (a.trim().parse::<f64>(), b.trim().parse::<f64>()) {
+        return a == b;
+    }
+    let members = |text: &str| -> BTreeSet<String> {
+        text.split(',').map(|part| part.trim().to_string()).collect()
+    };
+    members(a) == members(b)
 }
 
 async fn create(connection: &Connection, w: &Workload, name: String) -> Result<Wanted, String> {
@@ -121,7 +164,10 @@ fn partitions_of(topic: &TopicMetadata) -> Result<Option<i32>, String> {
         t if t.error_code == UNKNOWN_TOPIC_OR_PARTITION => Ok(None),
         // Partitions may still be on their way to a leader; that is waited for later.
         t if t.error_code == 0 || !t.partitions.is_empty() => Ok(Some(t.partitions.len() as i32)),
-        t => Err(format!("topic {}: {}", t.name, error_name(t.error_code))),
+        t => {
+            let why = forbidden(t.error_code).map_or(String::new(), |why| format!(": {why}"));
+            Err(format!("topic {}: {}{why}", t.name, error_name(t.error_code)))
+        }
     }
 }
 
@@ -230,4 +276,19 @@ pub async fn delete_topics(w: &Workload, layout: &Layout) -> Result<(), String> 
         deleted.await.map_err(|e| e.to_string())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_compared_by_what_they_mean() {
+        assert!(same_value("0.5", "0.50"));
+        assert!(same_value("compact,delete", "delete, compact"));
+        assert!(same_value("1048576", "1048576"));
+        assert!(!same_value("1048576", "1048577"));
+        assert!(!same_value("delete", "compact,delete"));
+        assert!(!same_value("", "0"));
+    }
 }

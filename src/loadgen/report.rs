@@ -3,13 +3,14 @@
 //! `FORMAT`. Units are in every name. MB and GB are 10^6 and 10^9 bytes of record values; times are
 //! seconds since the run's first record unless their name says otherwise. Plain data: `build.rs` fills it in.
 
+mod beside;
 pub mod build;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::control::Failure;
+use super::control::{Failure, Throttled};
 use super::machine::Machine;
 use super::stats::{Counts, ErrorCount};
 
@@ -57,6 +58,10 @@ pub struct Report {
     /// Consumers that read the topic from its start beside the live traffic.
     pub replay: Option<Replay>,
     pub unsent_records: u64,
+    /// How long after the time it was due the generator itself made a record, in the measured phases: its own
+    /// share of the latencies, without what it waited for the broker. Absent at full speed.
+    #[serde(default)]
+    pub generator_lateness: Option<Percentiles>,
     /// Of the measured phases.
     pub cpu: CpuUse,
     pub broker_cpu_s_per_gb_produced: Option<f64>,
@@ -65,6 +70,7 @@ pub struct Report {
     pub broker_cpu_us_per_record: Option<f64>,
     /// Produce requests.
     pub broker_cpu_us_per_request: Option<f64>,
+    /// Of its process, since the run began: in this process that is with the generator.
     pub broker_peak_rss_bytes: Option<u64>,
     /// Of all its threads, in the measured phases.
     pub broker_context_switches: Option<u64>,
@@ -74,6 +80,9 @@ pub struct Report {
     pub verification: Verification,
     pub errors: BTreeMap<String, ErrorCount>,
     pub failures: Vec<Failure>,
+    /// By API ("Produce", "Fetch"): answers with which a quota of the broker asked us to wait.
+    #[serde(default)]
+    pub throttled: BTreeMap<String, Throttled>,
     pub warnings: Vec<String>,
     /// What the run could not look at, and why: a sentence each.
     pub not_measured: Vec<String>,
@@ -179,7 +188,11 @@ pub struct Tick {
 pub struct BrokerSample {
     /// Of one CPU: 200 is two cores.
     pub cpu_percent: f64,
+    /// Of its process: in this process that is with the generator.
     pub rss_bytes: Option<u64>,
+    pub threads: Option<u64>,
+    /// Voluntary and involuntary, of all its threads.
+    pub context_switches_per_s: Option<f64>,
     /// Of a Spindle in this process.
     pub shards: Vec<ShardSample>,
 }
@@ -243,6 +256,11 @@ pub struct Configuration {
     pub producers: u32,
     pub consumers: u32,
     pub replay_consumers: u32,
+    #[serde(default)]
+    pub replay_after_s: f64,
+    /// Records that were written before the schedule began.
+    #[serde(default)]
+    pub prefill: u64,
     pub generator_threads: usize,
     pub generator_cpus: Vec<usize>,
     /// As `--record-size` takes it, and so on.

@@ -125,6 +125,7 @@ impl Report {
         self.text_setup(&mut out);
         self.text_traffic(&mut out);
         self.text_cost(&mut out);
+        self.text_trials(&mut out);
         self.text_checks(&mut out);
         let _ = writeln!(out, "\nrepeat with\n  {}", self.command);
         out
@@ -189,6 +190,19 @@ impl Report {
                 grouped(records)
             );
         }
+        if let Some(r) = &self.replay {
+            let _ = writeln!(
+                out,
+                "  replayed     {:>11} records/s   {:>8.1} MB/s   {:>13} records from the start, {}",
+                "",
+                r.mb_per_s,
+                grouped(r.records),
+                match r.caught_up_s {
+                    Some(at) => format!("at the live end after {:.1} s", at - r.started_s),
+                    None => "the live end was not reached".to_string(),
+                }
+            );
+        }
         if m.produced_batches > 0 {
             let _ = writeln!(
                 out,
@@ -224,7 +238,13 @@ impl Report {
                 );
             }
             (Some(s), _) => {
-                let _ = writeln!(out, "  broker       {s:.2} s");
+                // Nothing was produced: what moved was read.
+                let per_gb = self.broker_cpu_s_per_gb_moved;
+                let per_gb =
+                    per_gb.map_or(String::new(), |s| format!(": {s:.3} s per GB consumed"));
+                let percent = self.cpu.broker_percent().unwrap_or(0.0);
+                let _ =
+                    writeln!(out, "  broker       {s:.2} s ({percent:.0} % of one CPU){per_gb}");
             }
             (None, _) => {
                 let _ = writeln!(
@@ -232,6 +252,15 @@ impl Report {
                     "  broker       not measured: it runs elsewhere (--broker-pid reads one on this machine)"
                 );
             }
+        }
+        if let Some(bytes) = self.broker_peak_rss_bytes {
+            let with = if self.broker.in_process { ", the generator's with it" } else { "" };
+            let switches = match self.broker_context_switches {
+                Some(n) => format!("; {} context switches", grouped(n)),
+                None => String::new(),
+            };
+            let _ =
+                writeln!(out, "  memory       peak {:.0} MB{with}{switches}", bytes as f64 / 1e6);
         }
         let generator: f64 = self.cpu.generator_s.iter().sum();
         let _ = writeln!(
@@ -243,6 +272,27 @@ impl Report {
         );
         if let Some(crossings) = self.data_crossings {
             let _ = writeln!(out, "  crossings    {} requests between cores", grouped(crossings));
+        }
+    }
+
+    fn text_trials(&self, out: &mut String) {
+        if self.trials.is_empty() {
+            return;
+        }
+        let _ =
+            writeln!(out, "\nsearch of the highest rate (all other figures are of the best trial)");
+        for t in &self.trials {
+            let asked = match t.rate_records_per_s {
+                0.0 => "full speed".to_string(),
+                rate => format!("{}/s", grouped(rate as u64)),
+            };
+            let _ = writeln!(
+                out,
+                "  {} {asked:>14} asked {:>14}/s done   {}",
+                if t.kept { "kept    " } else { "not kept" },
+                grouped(t.produced_records_per_s.round() as u64),
+                t.reason
+            );
         }
     }
 
@@ -290,6 +340,9 @@ impl Report {
         }
         for warning in &self.warnings {
             let _ = writeln!(out, "  warning: {warning}");
+        }
+        for what in &self.not_measured {
+            let _ = writeln!(out, "  not measured: {what}");
         }
         for problem in self.problems() {
             let _ = writeln!(out, "  FAILED: {problem}");

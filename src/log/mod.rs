@@ -7,12 +7,14 @@
 
 mod appender;
 pub mod checkpoint;
+mod close;
 mod epochs;
 mod handles;
 mod index;
 pub mod inspect;
 mod reader;
 mod recovery;
+mod repair;
 mod retention;
 mod scan;
 mod segment;
@@ -67,9 +69,21 @@ pub enum LogError {
     OffsetOutOfRange { offset: Offset, start: Offset, end: Offset },
     #[error("{path}: corrupt at byte {position}: {why}")]
     Corrupt { path: PathBuf, position: u64, why: String },
-    /// An earlier write or sync failed: the log refuses appends until it is reopened.
-    #[error("{0}: the log failed earlier and takes no more appends until the broker is restarted")]
+    /// A write or sync failed: the log refuses appends until `Log::repair` has checked the files.
+    #[error("{0}: a write failed; nothing is appended until the files have been checked")]
+    Suspect(PathBuf),
+    /// Closed, or what was promised can't be read back.
+    #[error("{0}: the log takes no more appends until the broker is restarted")]
     Failed(PathBuf),
+}
+
+impl LogError {
+    /// No room: the device's, a quota's, or a bound on the size of files.
+    pub fn is_full(&self) -> bool {
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        matches!(self, LogError::Io { source, .. }
+            if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+    }
 }
 
 pub type Result<T> = std::result::Result<T, LogError>;
@@ -165,10 +179,17 @@ struct Inner {
     state: RefCell<State>,
 }
 
+/// ARCHITECTURE.md has the picture: "Append, ack and what happens when the disk fails".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
+    /// Writable.
     Open,
-    Failed,
+    /// A write or sync failed: nobody knows what the files hold past the durable offset.
+    Suspect,
+    /// Cut back to what must stay; the files are still to be checked against it.
+    Checking,
+    /// What must stay can't be read back. Reads go on, each batch by its CRC.
+    Offline,
     Closed,
 }
 
@@ -188,6 +209,10 @@ struct State {
     /// Producer snapshots that wait for their write, and the offsets of those in files.
     queued_snapshots: Vec<(Offset, Vec<u8>)>,
     snapshots: Vec<Offset>,
+    /// How often the log was cut back.
+    cuts: u64,
+    /// Files that a cut left without a place in the log: removed before the next append.
+    leftovers: Vec<(Offset, segment::FileKind)>,
 }
 
 impl State {
@@ -208,6 +233,14 @@ impl State {
     /// The segment that holds `offset`, and whether there is one after it.
     fn segment_for(&self, offset: Offset) -> SharedSegment {
         self.segments[self.segment_position(offset)].clone()
+    }
+
+    fn check_open(&self, dir: &Path) -> Result<()> {
+        match self.health {
+            Health::Open => Ok(()),
+            Health::Suspect | Health::Checking => Err(LogError::Suspect(dir.to_path_buf())),
+            Health::Offline | Health::Closed => Err(LogError::Failed(dir.to_path_buf())),
+        }
     }
 
     fn check_range(&self, offset: Offset) -> Result<()> {
@@ -273,9 +306,16 @@ impl Log {
     pub fn segment_count(&self) -> usize {
         self.inner.state.borrow().segments.len()
     }
-    /// A write or sync failed: reads go on, appends do not.
-    pub fn has_failed(&self) -> bool {
-        self.inner.state.borrow().health == Health::Failed
+    pub fn is_writable(&self) -> bool {
+        self.inner.state.borrow().health == Health::Open
+    }
+    /// A write or sync failed: reads go on, appends do not until `cut_back` and `repair`.
+    pub fn is_suspect(&self) -> bool {
+        matches!(self.inner.state.borrow().health, Health::Suspect | Health::Checking)
+    }
+    /// What was promised can't be read back: only a restart helps.
+    pub fn is_offline(&self) -> bool {
+        self.inner.state.borrow().health == Health::Offline
     }
     pub fn set_config(&self, config: LogConfig) {
         self.inner.state.borrow_mut().config = config;
@@ -301,6 +341,10 @@ impl Log {
     /// Bytes of tail memory held as read cache.
     pub fn tail_memory_bytes(&self) -> usize {
         self.inner.state.borrow().tail.cached_bytes()
+    }
+    /// Appended, and not handed to the device yet.
+    pub fn unwritten_bytes(&self) -> usize {
+        self.inner.state.borrow().tail.pending_bytes()
     }
     /// Drops cached tail buffers (oldest first) down to `keep_bytes`; unwritten data always stays.
     pub fn shrink_tail(&self, keep_bytes: usize) {

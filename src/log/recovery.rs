@@ -192,7 +192,10 @@ impl Opening {
                 return Ok(());
             }
             if !is_last {
-                segment.save_index(&self.dir).await?;
+                // On a full disk it stays in memory, and is made again from the batches if need be.
+                if let Err(e) = segment.save_index(&self.dir).await {
+                    tracing::warn!("an index was not written: {e}");
+                }
                 segment.finished.set(true);
             }
             at += 1;
@@ -369,6 +372,7 @@ impl Opening {
         if active.size.get() == 0 {
             active.first_timestamp.set(UNKNOWN);
         }
+        active.synced.set(active.written.get());
         Ok(State {
             config: self.config,
             log_start,
@@ -382,6 +386,8 @@ impl Opening {
             epochs: self.epochs,
             queued_snapshots: Vec::new(),
             snapshots: self.snapshots,
+            cuts: 0,
+            leftovers: Vec::new(),
         })
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::segment::{FileKind, SharedSegment, UNKNOWN, file_name};
-use super::{Health, Log, LogError, Result, io_error};
+use super::{Health, Log, Result, io_error};
 use crate::runtime::{disk, sleep, spawn};
 use crate::types::Offset;
 
@@ -18,12 +18,14 @@ impl Log {
     /// segments that retention or the log start offset lets go. Returns segments dropped.
     pub async fn enforce_retention(&self, now_ms: i64, high_watermark: Offset) -> Result<usize> {
         let _turn = self.inner.turn.take().await;
-        match self.inner.state.borrow().health {
-            Health::Open => {}
-            Health::Closed => return Ok(0),
-            Health::Failed => return Err(LogError::Failed(self.inner.dir.clone())),
+        let health = self.inner.state.borrow().health;
+        if health == Health::Closed {
+            return Ok(0);
         }
-        if self.roll_is_due(now_ms).await? || self.all_may_go(now_ms, high_watermark).await? {
+        // What can't be written can still be made smaller: on a full disk that is the way out.
+        if health == Health::Open
+            && (self.roll_is_due(now_ms).await? || self.all_may_go(now_ms, high_watermark).await?)
+        {
             self.inner.state.borrow_mut().roll();
             // The new file is made here: it carries the log end offset once the old ones are gone.
             self.write_all().await?;

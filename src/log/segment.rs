@@ -25,7 +25,9 @@ pub(super) struct Segment {
     pub size: Cell<u64>,
     /// Bytes of batches in the file.
     pub written: Cell<u64>,
-    /// Length of the file, preallocated zeros included.
+    /// Bytes of batches that a sync has covered.
+    pub synced: Cell<u64>,
+    /// Length of the file, preallocated zeros included. `u64::MAX` when a failed write leaves it open.
     pub allocated: Cell<u64>,
     /// The file exists.
     pub created: Cell<bool>,
@@ -43,6 +45,8 @@ pub(super) struct Segment {
     file: RefCell<Option<File>>,
     /// Always there for the active segment; loaded on demand for closed ones.
     pub index: RefCell<Option<Box<SegmentIndex>>>,
+    /// Where its batches were found damaged when the index was made, and how.
+    damage: RefCell<Option<(u64, String)>>,
 }
 
 impl Segment {
@@ -53,6 +57,7 @@ impl Segment {
             next: Cell::new(base),
             size: Cell::new(0),
             written: Cell::new(0),
+            synced: Cell::new(0),
             allocated: Cell::new(0),
             created: Cell::new(false),
             finished: Cell::new(false),
@@ -63,6 +68,7 @@ impl Segment {
             roll_jitter_ms,
             file: RefCell::new(None),
             index: RefCell::new(Some(Box::new(SegmentIndex::new(base)))),
+            damage: RefCell::new(None),
         }
     }
 
@@ -142,21 +148,45 @@ impl Segment {
         }
     }
 
-    /// Throws the index of a closed segment away and makes it again from the batches.
+    /// Throws the index of a closed segment away and makes it again from the batches. When it is
+    /// they that are damaged, that is remembered: clients ask again, and the scan is long.
     pub async fn rebuild_index(&self, dir: &Path, interval_bytes: u32) -> Result<()> {
-        let index = self.scan_index(dir, interval_bytes).await?;
-        *self.index.borrow_mut() = Some(Box::new(index));
-        Ok(())
+        let path = self.path(dir, FileKind::Log);
+        if let Some((position, why)) = self.damage.borrow().clone() {
+            return Err(LogError::Corrupt { path, position, why });
+        }
+        match self.scan_index(dir, interval_bytes).await {
+            Ok(index) => {
+                tracing::warn!("{}: its index did not fit: made again", path.display());
+                *self.index.borrow_mut() = Some(Box::new(index));
+                Ok(())
+            }
+            Err(LogError::Corrupt { path, position, why }) => {
+                *self.damage.borrow_mut() = Some((position, why.clone()));
+                Err(LogError::Corrupt { path, position, why })
+            }
+            Err(e) => Err(e),
+        }
     }
 
     async fn scan_index(&self, dir: &Path, interval_bytes: u32) -> Result<SegmentIndex> {
         let path = self.path(dir, FileKind::Log);
         let mut index = SegmentIndex::new(self.base);
         let mut scan = BatchScan::new(self.open_file(dir).await?, 0, self.written.get());
+        let mut next = self.base;
         loop {
-            match scan.next(false).await.map_err(io_error(&path))? {
+            match scan.next(true).await.map_err(io_error(&path))? {
+                Scanned::Batch { header, position }
+                    if header.base_offset < next || header.last_offset() >= self.next.get() =>
+                {
+                    let (first, last, end) =
+                        (header.base_offset, header.last_offset(), self.next.get());
+                    let why = format!("offsets {first} to {last} between {next} and {end}");
+                    return Err(LogError::Corrupt { path, position, why });
+                }
                 Scanned::Batch { header, position } => {
-                    index.observe(indexed(&header, position), interval_bytes)
+                    next = header.last_offset() + 1;
+                    index.observe(indexed(&header, position), interval_bytes);
                 }
                 Scanned::End => break,
                 Scanned::Bad { position, why } => {
@@ -165,8 +195,12 @@ impl Segment {
             }
         }
         index.add_time_entry();
-        write_index(dir, self.base, &index).await?;
-        index.dirty = false;
+        match write_index_files(dir, self.base, index.encode_offsets(), index.encode_times()).await
+        {
+            Ok(()) => index.dirty = false,
+            // A read must not fail because the disk is full.
+            Err(e) => tracing::warn!("an index was not written: {e}"),
+        }
         Ok(index)
     }
 
@@ -180,10 +214,14 @@ impl Segment {
             }
             _ => None,
         };
-        if let Some((offsets, times)) = copy {
-            write_index_files(dir, self.base, offsets, times).await?;
+        let Some((offsets, times)) = copy else { return Ok(()) };
+        let written = write_index_files(dir, self.base, offsets, times).await;
+        if written.is_err()
+            && let Some(index) = self.index.borrow_mut().as_deref_mut()
+        {
+            index.dirty = true;
         }
-        Ok(())
+        written
     }
 
     /// Drops the file handle and the index of a closed segment that nobody used for a while.
@@ -215,10 +253,6 @@ async fn load_index(dir: &Path, base: Offset, log_bytes: u64) -> Option<SegmentI
 /// The index files of a segment, or an empty index when they are missing or break a rule.
 pub(super) async fn load_index_or_empty(dir: &Path, base: Offset, log_bytes: u64) -> SegmentIndex {
     load_index(dir, base, log_bytes).await.unwrap_or_else(|| SegmentIndex::new(base))
-}
-
-async fn write_index(dir: &Path, base: Offset, index: &SegmentIndex) -> Result<()> {
-    write_index_files(dir, base, index.encode_offsets(), index.encode_times()).await
 }
 
 async fn write_index_files(

@@ -655,7 +655,7 @@ fn leftovers_are_removed() {
 }
 
 #[test]
-fn a_failed_write_stops_appends_and_not_reads() {
+fn a_failed_write_stops_appends_until_the_repair_and_not_reads() {
     run(|dir| async move {
         let small = LogConfig { segment_bytes: 2000, ..config() };
         let log = Log::open(dir.clone(), small, CLEAN).await.unwrap();
@@ -665,13 +665,26 @@ fn a_failed_write_stops_appends_and_not_reads() {
         std::fs::create_dir(log_file(&dir, 1)).unwrap();
         append(&log, &plain(1, 1000), 0);
         assert!(log.write_pending().await.is_err());
-        assert!(log.has_failed());
-        assert!(matches!(log.write_pending().await, Err(LogError::Failed(_))));
+        assert!(log.is_suspect());
+        assert!(matches!(log.write_pending().await, Err(LogError::Suspect(_))));
         let patch = Patch { base_offset: 2, leader_epoch: 0, log_append_time_ms: None };
-        assert!(matches!(log.append(&plain(1, 1), patch), Err(LogError::Failed(_))));
+        assert!(matches!(log.append(&plain(1, 1), patch), Err(LogError::Suspect(_))));
         assert_eq!(log.written_offset(), 1);
         log.shrink_tail(0);
         assert_eq!(flat(&log.read(0, 2, 1, true).await.unwrap()), first);
+
+        assert_eq!(log.cut_back(|written, _| written).await.unwrap(), Some(1));
+        assert_eq!(log.log_end_offset(), 1);
+        log.repair().await.unwrap_err();
+        std::fs::remove_dir(log_file(&dir, 1)).unwrap();
+        log.repair().await.unwrap();
+        assert_eq!(log.durable_offset(), 1);
+        let mut all = first;
+        all.extend(append(&log, &plain(1, 1000), 0));
+        all.extend(append(&log, &plain(1, 1000), 0));
+        log.write_pending().await.unwrap();
+        log.shrink_tail(0);
+        assert_eq!(read_all(&log, 1 << 20).await, all);
     });
 }
 

@@ -22,6 +22,8 @@ pub(super) struct DataDir {
     /// Somebody collects or writes checkpoints.
     checkpointing: Cell<bool>,
     checkpointed: Notify,
+    /// The checkpoints can't be written: said once.
+    checkpoints_fail: Cell<bool>,
     /// Released when the node ends.
     _lock: disk::DirLock,
 }
@@ -69,6 +71,7 @@ impl DataDir {
             probe,
             checkpointing: Cell::new(false),
             checkpointed: Notify::new(),
+            checkpoints_fail: Cell::new(false),
             _lock: lock,
         };
         Ok((Rc::new(dir), hints))
@@ -172,6 +175,21 @@ impl DataDir {
     pub(super) fn end_checkpoint_turn(&self) {
         self.checkpointing.set(false);
         self.checkpointed.notify_waiters();
+    }
+
+    /// As `write_checkpoints`; a failure is told once, until one succeeds.
+    pub(super) async fn try_checkpoints(&self, checkpoints: &[(TopicPartition, Offset, Offset)]) {
+        let written = self.write_checkpoints(checkpoints).await;
+        let failed_before = self.checkpoints_fail.replace(written.is_err());
+        match written {
+            Err(why) if !failed_before => tracing::error!(
+                why,
+                "the offset checkpoints can't be written: a start after a crash would read more; \
+                 check the disk and its room"
+            ),
+            Ok(()) if failed_before => tracing::info!("the offset checkpoints are written again"),
+            _ => {}
+        }
     }
 
     pub(super) async fn write_checkpoints(

@@ -22,6 +22,8 @@ pub struct Appended {
     pub log_append_time_ms: i64,
     pub log_start_offset: Offset,
     pub record_count: i32,
+    /// Of the partition, when it was appended: see `Cuts`.
+    pub generation: u64,
 }
 
 /// An append that is in the log, or one that waits for the log to open.
@@ -52,7 +54,7 @@ impl Partition {
     pub fn begin_append(&self, records: &Bytes, acks: i16, now_ms: i64) -> Ticket {
         {
             let mut state = self.state.borrow_mut();
-            if matches!(state.slot, LogSlot::Unopened | LogSlot::Opening) {
+            if matches!(state.slot, LogSlot::Opening) || state.slot.is_to_be_opened() {
                 if state.waiting_for_open.len() >= limits::APPENDS_WAITING_FOR_OPEN {
                     return Ticket::Done(Err(PartitionError::Storage(
                         "too many appends wait for the log to open".into(),
@@ -77,6 +79,9 @@ impl Partition {
 
     fn append(&self, records: &[u8], acks: i16, now_ms: i64) -> Result<Appended, PartitionError> {
         let log = self.log()?;
+        if !log.is_writable() {
+            return Err(self.refusal());
+        }
         let batch = self.check_batch(records, acks, now_ms)?;
         let mut state = self.state.borrow_mut();
         let log_start_offset = log.log_start_offset();
@@ -92,6 +97,7 @@ impl Partition {
                 ),
                 log_start_offset,
                 record_count: 0,
+                generation: state.cuts.generation(),
             });
         }
         let recompressed = self.recompressed(records, &batch, &state.config.topic)?;
@@ -118,7 +124,8 @@ impl Partition {
             max_timestamp: append_time.unwrap_or(batch.max_timestamp),
             ..batch
         };
-        state.producers.appended(&final_batch);
+        let undo = state.producers.appended(&final_batch);
+        state.undo.extend(undo);
         let end_offset = final_batch.last_offset() + 1;
         if state.unflushed == 0 {
             state.unflushed_since_ms = now_ms;
@@ -132,12 +139,17 @@ impl Partition {
             state.sync_from.get_or_insert(base_offset);
             state.sync_to = end_offset;
         }
+        if acks != -1 {
+            state.written_from.get_or_insert(base_offset);
+            state.written_to = end_offset;
+        }
         Ok(Appended {
             base_offset,
             end_offset,
             log_append_time_ms: append_time.unwrap_or(-1),
             log_start_offset,
             record_count: batch.record_count,
+            generation: state.cuts.generation(),
         })
     }
 
@@ -261,13 +273,21 @@ impl Partition {
     }
 
     /// Waits for what `acks` promises: the device's queue (1), or the high watermark (all).
-    pub async fn committed(&self, end_offset: Offset, acks: i16) -> Result<(), PartitionError> {
+    pub async fn committed(&self, appended: &Appended, acks: i16) -> Result<(), PartitionError> {
         loop {
             let changed = self.changed.notified();
             let log = self.log()?;
+            let end_offset = appended.end_offset;
+            // Before the offsets: others may have been appended in its place since.
+            if self.state.borrow().cuts.took(appended.generation, end_offset) {
+                return Err(self.refusal());
+            }
             let reached = if acks == -1 { self.high_watermark() } else { log.written_offset() };
             if reached >= end_offset {
                 return Ok(());
+            }
+            if log.is_offline() {
+                return Err(self.refusal());
             }
             changed.await;
         }
@@ -275,26 +295,27 @@ impl Partition {
 
     pub fn needs_flush(&self) -> bool {
         let Ok(log) = self.log() else { return false };
+        if !log.is_writable() {
+            return log.is_suspect();
+        }
         log.written_offset() < log.log_end_offset()
             || log.durable_offset() < self.state.borrow().sync_to
     }
 
     /// One write of all that is pending, and one fdatasync if somebody was promised it: the group
-    /// commit. Whatever arrives meanwhile goes with the next round.
+    /// commit. Whatever arrives meanwhile goes with the next round. A failure takes back what
+    /// nobody was promised: then `is_suspect`, and `repair` is due.
     pub async fn flush(&self) {
         let Ok(log) = self.log() else { return };
-        if let Err(e) = self.flush_log(&log).await {
-            if self.is_deleted() {
-                return;
-            }
-            tracing::error!(partition = %self.topic_partition, error = %e,
-                "write failed: the partition takes no more records until the broker restarts; \
-                 check the disk and the kernel log");
-            self.state.borrow_mut().slot = LogSlot::Failed(e.to_string());
-            self.changed.notify_waiters();
-            self.wake_watchers();
+        let failed = match log.is_suspect() {
+            true => None,
+            false => self.flush_log(&log).await.err(),
+        };
+        if log.is_suspect() {
+            self.cut_back(&log, failed).await;
+        } else {
+            log.release_files_if_scarce().await;
         }
-        log.release_files_if_scarce().await;
     }
 
     async fn flush_log(&self, log: &Log) -> Result<(), crate::log::LogError> {

@@ -6,15 +6,18 @@
 //! Not here: files (log/), who waits (shard/purgatory), Kafka's error codes (api/).
 
 mod append;
+mod cuts;
 mod error;
 pub mod producers;
 mod query;
 mod read;
+mod suspect;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 pub use append::{Appended, Ticket};
 pub use error::PartitionError;
@@ -23,9 +26,13 @@ pub use read::{FetchSpec, FetchedPartition};
 
 use crate::config::TopicConfig;
 use crate::log::{Log, LogConfig, LogError, OpenHints};
-use crate::runtime::Notify;
+use crate::runtime::{self, Instant, Notify};
 use crate::types::{Offset, TopicId, TopicPartition};
-use producers::Producers;
+use cuts::Cuts;
+use producers::{Producers, Undo};
+
+/// A log that could not be opened is tried again after this, when somebody asks for it.
+const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
 /// When an append is made durable before it is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +73,22 @@ enum LogSlot {
     /// One task is opening it; others wait for `changed`.
     Opening,
     Open(Log),
-    Failed(String),
+    /// Opened anew when somebody asks and the time has come; never, without one.
+    Failed {
+        why: String,
+        retry_at: Option<Instant>,
+    },
     Deleted,
+}
+
+impl LogSlot {
+    fn is_to_be_opened(&self) -> bool {
+        match self {
+            LogSlot::Unopened => true,
+            LogSlot::Failed { retry_at: Some(at), .. } => runtime::now() >= *at,
+            _ => false,
+        }
+    }
 }
 
 struct State {
@@ -81,6 +102,19 @@ struct State {
     sync_from: Option<Offset>,
     /// End of the newest batch that was promised a sync.
     sync_to: Offset,
+    /// First offset of the oldest batch that a write acknowledges (acks=0, 1) and that is not durable
+    /// yet, and the end of the newest.
+    written_from: Option<Offset>,
+    written_to: Offset,
+    /// What takes back each idempotent batch that a failed write may still take from the log.
+    undo: VecDeque<Undo>,
+    cuts: Cuts,
+    /// What the last attempt to open the log said: logged once.
+    open_failed: Option<String>,
+    /// What the last read failed with: logged once.
+    read_trouble: Option<String>,
+    /// Why the log can't be written at present.
+    trouble: Option<LogError>,
     /// Records appended since the last sync, and when the first of them came (Kafka's flush keys).
     unflushed: i64,
     unflushed_since_ms: i64,
@@ -99,6 +133,8 @@ pub struct Partition {
     watchers: RefCell<Vec<Rc<Watcher>>>,
     /// In the shard's flush queue or being flushed.
     pub flushing: Cell<bool>,
+    /// Of its pending bytes, those in the shard's sum.
+    pub unwritten_counted: Cell<usize>,
 }
 
 /// One parked fetch: registered with every partition it waits for.
@@ -130,6 +166,13 @@ impl Partition {
                 high_watermark: 0,
                 sync_from: None,
                 sync_to: 0,
+                written_from: None,
+                written_to: 0,
+                undo: VecDeque::new(),
+                cuts: Cuts::default(),
+                open_failed: None,
+                read_trouble: None,
+                trouble: None,
                 unflushed: 0,
                 unflushed_since_ms: 0,
                 waiting_for_open: VecDeque::new(),
@@ -137,6 +180,7 @@ impl Partition {
             changed: Notify::new(),
             watchers: RefCell::new(Vec::new()),
             flushing: Cell::new(false),
+            unwritten_counted: Cell::new(0),
         })
     }
 
@@ -144,7 +188,7 @@ impl Partition {
     fn log(&self) -> Result<Log, PartitionError> {
         match &self.state.borrow().slot {
             LogSlot::Open(log) => Ok(log.clone()),
-            LogSlot::Failed(why) => Err(PartitionError::Storage(why.clone())),
+            LogSlot::Failed { why, .. } => Err(PartitionError::Storage(why.clone())),
             LogSlot::Deleted => Err(PartitionError::Unknown),
             LogSlot::Unopened | LogSlot::Opening => {
                 Err(PartitionError::Storage(format!("{} is not open yet", self.topic_partition)))
@@ -156,26 +200,19 @@ impl Partition {
         matches!(self.state.borrow().slot, LogSlot::Open(_))
     }
 
-    fn is_deleted(&self) -> bool {
-        matches!(self.state.borrow().slot, LogSlot::Deleted)
-    }
-
     /// Opens the log if nobody has; otherwise waits for whoever is opening it.
     pub async fn open(&self) -> Result<Log, PartitionError> {
         loop {
             let changed = self.changed.notified();
             {
                 let mut state = self.state.borrow_mut();
-                match state.slot {
-                    LogSlot::Unopened => {
-                        state.slot = LogSlot::Opening;
-                        break;
-                    }
-                    LogSlot::Opening => {}
-                    _ => {
-                        drop(state);
-                        return self.log();
-                    }
+                if state.slot.is_to_be_opened() {
+                    state.slot = LogSlot::Opening;
+                    break;
+                }
+                if !matches!(state.slot, LogSlot::Opening) {
+                    drop(state);
+                    return self.log();
                 }
             }
             changed.await;
@@ -211,12 +248,21 @@ impl Partition {
             }
         }
         if from < log.log_end_offset() {
-            log.replay_headers(from, &mut |batch| {
-                if batch.base_offset >= from {
-                    producers.appended(batch);
-                }
-            })
-            .await?;
+            let replayed = log
+                .replay_headers(from, &mut |batch| {
+                    if batch.base_offset >= from {
+                        producers.appended(batch);
+                    }
+                })
+                .await;
+            match replayed {
+                // One bad batch does not take the others away: reads look at each by its CRC.
+                Err(e @ LogError::Corrupt { .. }) => tracing::error!(
+                    partition = %self.topic_partition, error = %e,
+                    "a segment is damaged: what idempotent producers wrote after it is not known"
+                ),
+                other => other?,
+            }
         }
         log.release_files_if_scarce().await;
         Ok((log, producers))
@@ -235,12 +281,21 @@ impl Partition {
                     state.sync_to = log.log_end_offset();
                     state.producers = producers;
                     log.set_config(state.config.log_config());
+                    state.open_failed = None;
                     state.slot = LogSlot::Open(log);
                 }
                 Err(e) => {
-                    tracing::error!(partition = %self.topic_partition, error = %e,
-                        "the log can't be opened: the partition is offline until the broker restarts");
-                    state.slot = LogSlot::Failed(e.to_string());
+                    let why = e.to_string();
+                    // A disk may come back; damaged files stay so.
+                    let again = matches!(e, LogError::Io { .. });
+                    if state.open_failed.as_ref() != Some(&why) {
+                        let until = if again { "a later try succeeds" } else { "a restart" };
+                        tracing::error!(partition = %self.topic_partition, error = why,
+                            "the log can't be opened: the partition is offline until {until}");
+                    }
+                    state.open_failed = Some(why.clone());
+                    let retry_at = again.then(|| runtime::now() + REOPEN_AFTER);
+                    state.slot = LogSlot::Failed { why, retry_at };
                 }
             }
         }
@@ -284,6 +339,7 @@ impl Partition {
             if moved {
                 state.high_watermark = visible;
             }
+            state.settle(durable);
             moved
         };
         self.changed.notify_waiters();
@@ -318,8 +374,14 @@ impl Partition {
             Ok(0) => {}
             Ok(dropped) => tracing::info!(partition = %self.topic_partition, dropped,
                 log_start_offset = log.log_start_offset(), "retention dropped segments"),
+            Err(e) if log.is_suspect() => {
+                self.state.borrow_mut().trouble.get_or_insert(e);
+            }
             Err(e) => tracing::error!(partition = %self.topic_partition, error = %e,
                 "retention failed"),
+        }
+        if log.is_suspect() {
+            return true;
         }
         log.release_files_if_scarce().await;
         let mut state = self.state.borrow_mut();
@@ -343,6 +405,9 @@ impl Partition {
     /// epochs first: below the recovery point the next start trusts those files.
     pub async fn checkpoint(&self) -> (Offset, Offset) {
         let Ok(log) = self.log() else { return self.last_checkpoint() };
+        if log.is_suspect() || log.is_offline() {
+            return self.last_checkpoint();
+        }
         let hinted = self.state.borrow().hints.recovery_point;
         if log.durable_offset() > hinted {
             match log.checkpoint().await {
@@ -351,6 +416,9 @@ impl Partition {
                 Err(LogError::Failed(_)) if log.durable_offset() == log.log_end_offset() => {
                     self.state.borrow_mut().hints.recovery_point = log.durable_offset();
                 }
+                // Every partition meets a full disk, at every checkpoint: the broker says it once.
+                Err(e) if e.is_full() => tracing::debug!(partition = %self.topic_partition,
+                    error = %e, "no checkpoint"),
                 Err(e) => tracing::warn!(partition = %self.topic_partition, error = %e,
                     "no checkpoint: a recovery would read more"),
             }
@@ -365,8 +433,17 @@ impl Partition {
         (hints.recovery_point, start)
     }
 
+    /// Bytes appended and not yet given to the device.
+    pub fn pending_bytes(&self) -> usize {
+        self.log().map_or(0, |l| l.pending_bytes())
+    }
+
     pub fn tail_memory_bytes(&self) -> usize {
         self.log().map_or(0, |l| l.tail_memory_bytes())
+    }
+
+    pub fn unwritten_bytes(&self) -> usize {
+        self.log().map_or(0, |l| l.unwritten_bytes())
     }
 
     pub fn shrink_tail(&self, keep_bytes: usize) {
@@ -379,7 +456,7 @@ impl Partition {
     pub async fn close(&self) -> Result<bool, PartitionError> {
         let log = match &self.state.borrow().slot {
             LogSlot::Open(log) => log.clone(),
-            LogSlot::Failed(why) => return Err(PartitionError::Storage(why.clone())),
+            LogSlot::Failed { why, .. } => return Err(PartitionError::Storage(why.clone())),
             // Never opened: its files are as an earlier stop left them.
             LogSlot::Unopened => return Ok(false),
             LogSlot::Opening => {
@@ -396,6 +473,9 @@ impl Partition {
         }
         // As a flush, so that what it covers is acknowledged; the close then finds nothing to write.
         self.flush().await;
+        if log.is_suspect() {
+            self.repair().await?;
+        }
         log.close().await.map_err(|e| PartitionError::Storage(e.to_string()))?;
         Ok(true)
     }

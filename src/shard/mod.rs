@@ -3,10 +3,12 @@
 //! Everything here is owned by one executor and never Send; other shards reach it by jobs that run
 //! here (`Job`), posted to a bounded mailbox. Not here: sockets (server/), what Kafka's codes are (api/).
 
+mod disk_trouble;
 pub mod fetch_sessions;
 mod flusher;
 mod housekeeping;
 mod jobs;
+pub mod memory;
 mod produce;
 mod purgatory;
 pub mod router;
@@ -22,6 +24,7 @@ use futures::future::LocalBoxFuture;
 pub use crate::log::Chunk;
 pub use crate::runtime::Instant as Deadline;
 pub use jobs::Job;
+pub use memory::{Lent, Memory};
 pub use produce::ProduceTicket;
 pub use purgatory::FetchOutcome;
 pub use router::Router;
@@ -63,6 +66,8 @@ pub struct Shard {
     applying: Cell<bool>,
     applied: Notify,
     flush_queue: flusher::FlushQueue,
+    disk_trouble: disk_trouble::DiskTrouble,
+    memory: Rc<Memory>,
     /// Only on shard 0.
     controller: RefCell<Option<Controller>>,
     /// Only on shard 0: writes the offset checkpoints of the whole broker.
@@ -79,6 +84,8 @@ pub struct Shard {
 
 impl Shard {
     pub fn new(options: ShardOptions) -> Rc<Shard> {
+        let memory =
+            Memory::new(options.config.shard_memory_bytes, options.counters[options.id].clone());
         Rc::new(Shard {
             id: options.id,
             config: options.config,
@@ -91,6 +98,8 @@ impl Shard {
             applying: Cell::new(false),
             applied: Notify::new(),
             flush_queue: flusher::FlushQueue::default(),
+            disk_trouble: disk_trouble::DiskTrouble::default(),
+            memory,
             controller: RefCell::new(None),
             write_checkpoints: RefCell::new(None),
             deletions: Cell::new(0),

@@ -12,7 +12,7 @@ use kafka_protocol::protocol::Decodable;
 use proptest::prelude::*;
 
 use super::record_batch::{self, BatchError, BatchHeader, HEADER_BYTES};
-use super::records::{BatchBuilder, for_each_record};
+use super::records::{BatchBuilder, encode_headers, for_each_record};
 use super::{compression, describe_log_dirs, error_code, fetch, frame, produce, records};
 use crate::types::Compression;
 
@@ -113,20 +113,46 @@ fn every_codec_round_trips() {
 
 #[test]
 fn a_builder_is_reused() {
-    let mut builder = BatchBuilder::new(Compression::Lz4);
-    assert!(builder.finish().is_empty());
-    builder.producer(7, 1, 0).push(5, None, Some(b"x"), &[]);
-    let first = builder.finish();
-    assert!(builder.is_empty());
-    builder.producer(7, 1, 1).push(4, None, Some(b"y"), &[]).push(3, None, None, &[]);
-    let mut both = first.clone();
-    builder.finish_into(&mut both);
-    let headers: Vec<BatchHeader> = record_batch::split(&both)
-        .map(|r| record_batch::validate(r.unwrap().1, true).unwrap())
-        .collect();
-    assert_eq!(headers.len(), 2);
-    assert_eq!((headers[1].base_timestamp, headers[1].max_timestamp), (4, 4));
-    assert_eq!((headers[1].base_sequence, headers[1].last_sequence()), (1, 2));
+    for codec in [Compression::Lz4, Compression::None] {
+        let mut builder = BatchBuilder::new(codec);
+        assert!(builder.finish().is_empty());
+        builder.producer(7, 1, 0).push(5, None, Some(b"x"), &[]);
+        let first = builder.finish();
+        assert!(builder.is_empty() && builder.finish().is_empty());
+        builder.producer(7, 1, 1).push(4, None, Some(b"y"), &[]).push(3, None, None, &[]);
+        let mut all = first.clone();
+        builder.finish_into(&mut all);
+        builder.producer(7, 1, 3).push(9, None, Some(b"z"), &[]);
+        all.extend(builder.finish());
+        let headers: Vec<BatchHeader> = record_batch::split(&all)
+            .map(|r| record_batch::validate(r.unwrap().1, true).unwrap())
+            .collect();
+        assert_eq!(headers.len(), 3);
+        assert_eq!((headers[1].base_timestamp, headers[1].max_timestamp), (4, 4));
+        assert_eq!((headers[1].base_sequence, headers[1].last_sequence()), (1, 2));
+        assert_eq!((headers[2].base_timestamp, headers[2].record_count), (9, 1));
+    }
+}
+
+#[test]
+fn a_record_in_parts_is_the_same_record() {
+    let pairs = [("h", Some(b"1".as_slice())), ("null", None)];
+    let encoded = encode_headers(&pairs);
+    let (mut whole, mut parts) = (builder_with_ids(), builder_with_ids());
+    for key in [None, Some(b"key".as_slice())] {
+        whole.push(7, key, Some(b"head and rest"), &pairs);
+        parts.push_parts(7, key, [b"head ", b"and rest"], 2, &encoded);
+        whole.push(9, key, Some(b""), &[]);
+        parts.push_parts(9, key, [b"", b""], 0, &[]);
+        assert_eq!(whole.len(), parts.len());
+    }
+    assert_eq!(whole.finish(), parts.finish());
+}
+
+fn builder_with_ids() -> BatchBuilder {
+    let mut builder = BatchBuilder::new(Compression::None);
+    builder.producer(3, 2, 1);
+    builder
 }
 
 #[test]

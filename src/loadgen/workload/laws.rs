@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::super::stamp::STAMP_BYTES;
+
 /// Bytes of a record's value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SizeLaw {
@@ -15,6 +17,8 @@ pub enum SizeLaw {
     Uniform { min: usize, max: usize },
     /// `histogram:100=50,1000=30,10000=20`: bytes = weight
     Histogram(Vec<(usize, f64)>),
+    /// `file`: as long as the payload file's lines are, with the stamp before them
+    File,
 }
 
 /// Keys, and with them the partition: a record with a key goes where Kafka's default partitioner
@@ -34,8 +38,9 @@ pub enum KeyLaw {
 pub enum PayloadSource {
     /// `entropy:BITS`: pseudo-random bytes with so many bits of entropy in each (0 to 8)
     Entropy(f64),
-    /// `file:PATH`: real records, one a line, used in turn; the size law then cuts or is ignored
-    /// with `--record-size file`
+    /// `file:PATH`: real records, one a line, used in turn. With `--record-size file` a record is the stamp and
+    /// one line; under any other size law it is the stamp and that many bytes of the file from the
+    /// beginning of a line on (the file is taken to go round).
     File(PathBuf),
 }
 
@@ -52,7 +57,7 @@ pub enum ArrivalLaw {
 pub enum Rate {
     /// `full`: closed loop
     Full,
-    /// `5000`, or `1000..5000` for a straight line from one to the other
+    /// `5000`, or `1000..5000` for a straight line from one to the other (one of them may be 0)
     Line { from: f64, to: f64 },
 }
 
@@ -88,6 +93,7 @@ impl FromStr for SizeLaw {
 
     fn from_str(text: &str) -> Result<SizeLaw, String> {
         match text.split_once(':') {
+            None if text == "file" => Ok(SizeLaw::File),
             None => Ok(SizeLaw::Fixed(number("a size", text)?)),
             Some(("uniform", range)) => {
                 let (min, max) = two("uniform", range, "-")?;
@@ -110,7 +116,7 @@ impl FromStr for SizeLaw {
                 Ok(SizeLaw::Histogram(bars))
             }
             Some((other, _)) => Err(format!(
-                "{other}: a size is BYTES, uniform:MIN-MAX or histogram:BYTES=WEIGHT,…"
+                "{other}: a size is BYTES, uniform:MIN-MAX, histogram:BYTES=WEIGHT,… or file"
             )),
         }
     }
@@ -125,16 +131,19 @@ impl fmt::Display for SizeLaw {
                 let bars: Vec<String> = bars.iter().map(|(b, w)| format!("{b}={w}")).collect();
                 write!(f, "histogram:{}", bars.join(","))
             }
+            SizeLaw::File => write!(f, "file"),
         }
     }
 }
 
 impl SizeLaw {
+    /// Of `file` only the file knows; the stamp is always there.
     pub fn min(&self) -> usize {
         match self {
             SizeLaw::Fixed(bytes) => *bytes,
             SizeLaw::Uniform { min, .. } => *min,
             SizeLaw::Histogram(bars) => bars.iter().map(|b| b.0).min().unwrap_or(0),
+            SizeLaw::File => STAMP_BYTES,
         }
     }
 
@@ -143,6 +152,7 @@ impl SizeLaw {
             SizeLaw::Fixed(bytes) => *bytes,
             SizeLaw::Uniform { max, .. } => *max,
             SizeLaw::Histogram(bars) => bars.iter().map(|b| b.0).max().unwrap_or(0),
+            SizeLaw::File => STAMP_BYTES,
         }
     }
 }
@@ -251,10 +261,12 @@ impl FromStr for Rate {
                 let rate = in_range(number("a rate", text)?)?;
                 Ok(Rate::Line { from: rate, to: rate })
             }
-            Some((from, to)) => Ok(Rate::Line {
-                from: in_range(number("a rate", from)?)?,
-                to: in_range(number("a rate", to)?)?,
-            }),
+            Some((from, to)) => {
+                let (from, to) = (number("a rate", from)?, number("a rate", to)?);
+                let end = |rate: f64| if rate == 0.0 { Ok(0.0) } else { in_range(rate) };
+                in_range(f64::max(from, to))?;
+                Ok(Rate::Line { from: end(from)?, to: end(to)? })
+            }
         }
     }
 }
@@ -362,11 +374,11 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        survives::<SizeLaw>(&["1024", "uniform:100-2000", "histogram:100=50,1000=30.5"]);
+        survives::<SizeLaw>(&["1024", "uniform:100-2000", "histogram:100=50,1000=30.5", "file"]);
         survives::<KeyLaw>(&["none", "uniform:10", "zipf:1000", "zipf:1000:1.2"]);
         survives::<PayloadSource>(&["entropy:6.5", "file:/tmp/a:b"]);
         survives::<ArrivalLaw>(&["fixed", "poisson"]);
-        survives::<Rate>(&["full", "0", "5000", "1000..5000.5"]);
+        survives::<Rate>(&["full", "0", "5000", "1000..5000.5", "0..10", "10..0"]);
         survives::<PhaseSpec>(&["name=a,duration=5", "name=b,duration=0.5,rate=1..2,measure=no"]);
         survives::<LatencyBound>(&["p99<10ms", "e2e-p99.9<2.5ms", "p50 < 300us", "p99.99<1s"]);
     }
@@ -383,6 +395,9 @@ mod tests {
             ("bursts".parse::<ArrivalLaw>().unwrap_err(), "fixed or poisson"),
             ("-1".parse::<Rate>().unwrap_err(), "not in 0"),
             ("NaN".parse::<Rate>().unwrap_err(), "not in 0"),
+            ("0..0".parse::<Rate>().unwrap_err(), "not in 0"),
+            ("5..-1".parse::<Rate>().unwrap_err(), "not in 0"),
+            ("NaN..5".parse::<Rate>().unwrap_err(), "not in 0"),
             ("name=a".parse::<PhaseSpec>().unwrap_err(), "duration=SECONDS"),
             ("name=a,length=3".parse::<PhaseSpec>().unwrap_err(), "not length"),
             ("p98<10ms".parse::<LatencyBound>().unwrap_err(), "p99.9"),
