@@ -9,6 +9,7 @@ mod appender;
 pub mod checkpoint;
 mod close;
 mod epochs;
+mod handles;
 mod index;
 pub mod inspect;
 mod reader;
