@@ -11,6 +11,7 @@ pub mod checkpoint;
 mod chunk;
 mod close;
 mod epochs;
+mod handles;
 mod index;
 pub mod inspect;
 mod reader;
