@@ -395,12 +395,6 @@ impl Partition {
         false
     }
 
-    /// flush.ms was set and there is something that it covers.
-    pub fn has_timed_flush(&self) -> bool {
-        let state = self.state.borrow();
-        matches!(state.config.flush, FlushPolicy::Kafka { .. }) && state.unflushed > 0
-    }
-
     /// (recovery point, log start offset) for the checkpoints. An open log writes its indexes and
     /// epochs first: below the recovery point the next start trusts those files.
     pub async fn checkpoint(&self) -> (Offset, Offset) {
@@ -438,18 +432,8 @@ impl Partition {
         self.log().map_or(0, |l| l.pending_bytes())
     }
 
-    pub fn tail_memory_bytes(&self) -> usize {
-        self.log().map_or(0, |l| l.tail_memory_bytes())
-    }
-
     pub fn unwritten_bytes(&self) -> usize {
         self.log().map_or(0, |l| l.unwritten_bytes())
-    }
-
-    pub fn shrink_tail(&self, keep_bytes: usize) {
-        if let Ok(log) = self.log() {
-            log.shrink_tail(keep_bytes);
-        }
     }
 
     /// Clean stop: producer snapshot, everything synced, files trimmed. Ok(false): nothing was open.

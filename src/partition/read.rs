@@ -130,7 +130,11 @@ impl Partition {
         }
         let read = match log.read_tail(spec.offset, high_watermark, max_bytes, min_one) {
             Some(read) => read,
-            None => log.read(spec.offset, high_watermark, max_bytes, min_one).await,
+            None => {
+                let read = log.read(spec.offset, high_watermark, max_bytes, min_one).await;
+                log.release_files_if_scarce().await;
+                read
+            }
         };
         fetched.records = read.map_err(|e| self.read_failed(e, spec.offset))?;
         Ok(fetched)
