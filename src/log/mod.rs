@@ -7,6 +7,7 @@
 
 mod appender;
 pub mod checkpoint;
+mod compaction;
 mod epochs;
 mod index;
 mod reader;
@@ -20,10 +21,13 @@ mod snapshot;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod txn_index;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+
+pub use compaction::{CleanRun, CleanWhen, Cleaned, Dirt, LastRecord, Pace};
 
 use crate::runtime::{AlignedBuf, ReadBuf};
 use crate::types::Offset;
@@ -68,6 +72,9 @@ pub enum LogError {
     /// An earlier write or sync failed: the log refuses appends until it is reopened.
     #[error("{0}: the log failed earlier and takes no more appends until the broker is restarted")]
     Failed(PathBuf),
+    /// Compaction or retention took the segment away before its file was open: look again.
+    #[error("{0}: the segment was replaced meanwhile")]
+    Replaced(PathBuf),
 }
 
 pub type Result<T> = std::result::Result<T, LogError>;
@@ -158,6 +165,7 @@ struct Inner {
     dir: PathBuf,
     /// Held by whoever writes, closes or drops files of this log.
     turn: appender::Turn,
+    cleaning: compaction::Cleaning,
     state: RefCell<State>,
 }
 
@@ -219,8 +227,14 @@ impl Log {
     /// Creates no file for an empty new log until the first write.
     pub async fn open(dir: PathBuf, config: LogConfig, hints: OpenHints) -> Result<Log> {
         let state = recovery::recover(&dir, config, hints).await?;
-        let turn = appender::Turn::default();
-        Ok(Log { inner: Rc::new(Inner { dir, turn, state: RefCell::new(state) }) })
+        Ok(Log {
+            inner: Rc::new(Inner {
+                dir,
+                turn: appender::Turn::default(),
+                cleaning: compaction::Cleaning::default(),
+                state: RefCell::new(state),
+            }),
+        })
     }
 
     pub fn dir(&self) -> &Path {

@@ -16,6 +16,9 @@ const READ_BYTES_MAX: usize = 1024 * 1024;
 /// Read beyond the asked size, for the batches between the index entry and the asked offset.
 const READ_SLACK_BYTES: usize = 8 * 1024;
 
+/// Each retry follows a change of the segments that was complete when it began.
+const REPLACED_RETRIES: usize = 8;
+
 /// What a walk over bytes that begin at a batch found.
 struct Walk {
     /// The batches to return, in the bytes; empty when start == end.
@@ -144,6 +147,31 @@ impl Log {
         if let Some(result) = self.read_tail(from, up_to, max_bytes, min_one) {
             return result;
         }
+        self.retrying(|| self.read_files(from, up_to, max_bytes, min_one)).await
+    }
+
+    /// Does again what met a segment that compaction or retention took away meanwhile.
+    pub(super) async fn retrying<T, F: Future<Output = Result<T>>>(
+        &self,
+        attempt: impl Fn() -> F,
+    ) -> Result<T> {
+        for _ in 0..REPLACED_RETRIES {
+            match attempt().await {
+                Err(LogError::Replaced(_)) => {}
+                done => return done,
+            }
+        }
+        attempt().await
+    }
+
+    async fn read_files(
+        &self,
+        from: Offset,
+        up_to: Offset,
+        max_bytes: usize,
+        min_one: bool,
+    ) -> Result<FetchedRecords> {
+        self.inner.state.borrow().check_range(from)?;
         let up_to = up_to.min(self.written_offset());
         let mut next_segment = Some(self.inner.state.borrow().segment_for(from));
         while let Some(segment) = next_segment {
@@ -295,6 +323,14 @@ impl Log {
         timestamp_ms: i64,
         up_to: Offset,
     ) -> Result<Option<TimestampOffset>> {
+        self.retrying(|| self.find_timestamp(timestamp_ms, up_to)).await
+    }
+
+    async fn find_timestamp(
+        &self,
+        timestamp_ms: i64,
+        up_to: Offset,
+    ) -> Result<Option<TimestampOffset>> {
         let (segments, interval, log_start) = {
             let state = self.inner.state.borrow();
             (state.segments.clone(), state.config.index_interval_bytes, state.log_start)
@@ -371,6 +407,10 @@ impl Log {
 
     /// The record with the largest timestamp (the first such) below `up_to`.
     pub async fn max_timestamp(&self, up_to: Offset) -> Result<Option<TimestampOffset>> {
+        self.retrying(|| self.find_max_timestamp(up_to)).await
+    }
+
+    async fn find_max_timestamp(&self, up_to: Offset) -> Result<Option<TimestampOffset>> {
         let (segments, interval, log_start) = {
             let state = self.inner.state.borrow();
             (state.segments.clone(), state.config.index_interval_bytes, state.log_start)

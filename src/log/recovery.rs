@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::compaction::settle_swaps;
 use super::epochs::{self, LeaderEpochs};
 use super::index::SegmentIndex;
 use super::scan::{BatchScan, Scanned};
@@ -17,7 +18,7 @@ use super::segment::{
 use super::snapshot::snapshot_offset;
 use super::tail::Tail;
 use super::{Health, LogConfig, OpenHints, Result, State, appender, io_error};
-use crate::runtime::{File, OpenMode, disk, wall_clock_ms};
+use crate::runtime::{File, disk, wall_clock_ms};
 use crate::types::Offset;
 
 /// Zeros after the last batch are left in the file (no cut, no journal commit) up to this many.
@@ -67,28 +68,24 @@ struct ScanEnd {
 impl Opening {
     /// Reads the directory, removes leftovers; false when there is none.
     async fn list(&mut self) -> Result<bool> {
-        let entries = match disk::list_dir(&self.dir).await {
+        let mut entries = match disk::list_dir(&self.dir).await {
             Ok(entries) => entries,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             Err(e) => return Err(io_error(&self.dir)(e)),
         };
-        let has_cleaned = entries.iter().any(|e| e.name.ends_with(".cleaned"));
-        let mut swaps = Vec::new();
+        if settle_swaps(&self.dir, &entries).await? {
+            entries = disk::list_dir(&self.dir).await.map_err(io_error(&self.dir))?;
+        }
         let mut files: Vec<(Offset, FileKind, u64)> = Vec::new();
         for entry in entries.iter().filter(|e| !e.is_dir) {
             let name = entry.name.as_str();
-            if [".deleted", ".tmp", ".cleaned"].iter().any(|s| name.ends_with(s)) {
+            if [".deleted", ".tmp"].iter().any(|s| name.ends_with(s)) {
                 self.remove(name).await?;
-            } else if let Some(target) = name.strip_suffix(".swap") {
-                swaps.push((target.to_string(), entry.len));
             } else if let Some(offset) = snapshot_offset(name) {
                 self.snapshots.push(offset);
             } else if let Some((base, kind)) = parse_file_name(name) {
                 files.push((base, kind, entry.len));
             }
-        }
-        if !swaps.is_empty() {
-            self.complete_swaps(&swaps, has_cleaned, &mut files).await?;
         }
         let now_ms = wall_clock_ms();
         for (base, kind, len) in &files {
@@ -105,48 +102,6 @@ impl Opening {
             }
         }
         Ok(true)
-    }
-
-    /// A cleaner of Kafka's renames its whole result to `.swap` before it drops the originals, so a
-    /// `.swap` replaces what it covers; beside a `.cleaned` it is a part and the originals are there.
-    async fn complete_swaps(
-        &mut self,
-        swaps: &[(String, u64)],
-        has_cleaned: bool,
-        files: &mut Vec<(Offset, FileKind, u64)>,
-    ) -> Result<()> {
-        for (target, len) in swaps {
-            let Some((base, kind)) = parse_file_name(target).filter(|_| !has_cleaned) else {
-                self.remove(&format!("{target}.swap")).await?;
-                continue;
-            };
-            let from = self.dir.join(format!("{target}.swap"));
-            if kind == FileKind::Log {
-                let swap = Segment::existing(base, *len, 0);
-                swap.set_file(
-                    File::open(&from, OpenMode::ReadWrite).await.map_err(io_error(&from))?,
-                );
-                let end = self.scan(&swap, SegmentIndex::new(base), 0, false, false).await?.1;
-                let covered: Vec<Offset> = files
-                    .iter()
-                    .filter(|(b, k, _)| *k == FileKind::Log && *b > base && *b < end.next)
-                    .map(|(b, _, _)| *b)
-                    .collect();
-                for b in covered {
-                    for kind in FileKind::ALL.into_iter().filter(|k| *k != FileKind::Snapshot) {
-                        self.remove(&file_name(b, kind)).await?;
-                        files.retain(|(fb, fk, _)| (*fb, *fk) != (b, kind));
-                    }
-                }
-                if let Some(file) = swap.take_file() {
-                    let _ = file.close().await;
-                }
-            }
-            disk::rename(&from, &self.dir.join(target)).await.map_err(io_error(&from))?;
-            files.retain(|(b, k, _)| (*b, *k) != (base, kind));
-            files.push((base, kind, *len));
-        }
-        disk::sync_dir(&self.dir).await.map_err(io_error(&self.dir))
     }
 
     async fn remove(&self, name: &str) -> Result<()> {

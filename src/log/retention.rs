@@ -13,28 +13,47 @@ impl Log {
     /// segments that retention or the log start offset lets go. Returns segments dropped.
     pub async fn enforce_retention(&self, now_ms: i64, high_watermark: Offset) -> Result<usize> {
         let _turn = self.inner.turn.take().await;
-        match self.inner.state.borrow().health {
-            Health::Open => {}
-            Health::Closed => return Ok(0),
-            Health::Failed => return Err(LogError::Failed(self.inner.dir.clone())),
+        if !self.is_open()? {
+            return Ok(0);
         }
         if self.roll_is_due(now_ms).await? || self.all_may_go(now_ms, high_watermark).await? {
-            self.inner.state.borrow_mut().roll();
-            // The new file is made here: it carries the log end offset once the old ones are gone.
-            self.write_all().await?;
-            if let Some(active) = self.inner.state.borrow().segments.last() {
-                active.dir_unsynced.set(false);
-            }
-            let dir = &self.inner.dir;
-            disk::sync_dir(dir).await.map_err(io_error(dir))?;
+            self.roll_now().await?;
         }
         let segments = self.inner.state.borrow().segments.clone();
         let victims = self.choose(&segments, now_ms, high_watermark).await?;
         self.drop_segments(&segments[..victims]).await?;
         for segment in &segments[victims..] {
-            segment.release_if_idle().await;
+            segment.release_if_idle(&self.inner.dir).await;
         }
         Ok(victims)
+    }
+
+    /// Closes the active segment when segment.ms says so.
+    pub async fn roll_if_due(&self, now_ms: i64) -> Result<()> {
+        let _turn = self.inner.turn.take().await;
+        if self.is_open()? && self.roll_is_due(now_ms).await? {
+            self.roll_now().await?;
+        }
+        Ok(())
+    }
+
+    fn is_open(&self) -> Result<bool> {
+        match self.inner.state.borrow().health {
+            Health::Open => Ok(true),
+            Health::Closed => Ok(false),
+            Health::Failed => Err(LogError::Failed(self.inner.dir.clone())),
+        }
+    }
+
+    async fn roll_now(&self) -> Result<()> {
+        self.inner.state.borrow_mut().roll();
+        // The new file is made here: it carries the log end offset once the old ones are gone.
+        self.write_all().await?;
+        if let Some(active) = self.inner.state.borrow().segments.last() {
+            active.dir_unsynced.set(false);
+        }
+        let dir = &self.inner.dir;
+        disk::sync_dir(dir).await.map_err(io_error(dir))
     }
 
     /// Appends roll by the time in the batches, as Kafka's; a log that is idle rolls by the clock,
@@ -140,6 +159,7 @@ impl Log {
             state.snapshots.drain(..kept).collect()
         };
         for segment in victims {
+            segment.retired.set(true);
             for kind in FileKind::ALL {
                 remove(dir, &file_name(segment.base, kind)).await?;
             }

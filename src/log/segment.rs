@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::index::{IndexedBatch, SegmentIndex};
+use super::index::{IndexedBatch, NO_TIMESTAMP, SegmentIndex};
 use super::scan::{BatchScan, Scanned};
 use super::{LogError, Result, io_error};
 use crate::runtime::{File, OpenMode, disk};
@@ -33,6 +33,9 @@ pub(super) struct Segment {
     pub finished: Cell<bool>,
     /// The file's directory entry is not known to be durable.
     pub dir_unsynced: Cell<bool>,
+    /// Compaction or retention has taken its files away: what has its name now is another segment's.
+    /// A file that is open stays readable.
+    pub retired: Cell<bool>,
     /// Used since the last retention pass (which closes idle files).
     pub touched: Cell<bool>,
     /// Wall clock of creation or of the open of the log, ms.
@@ -57,6 +60,7 @@ impl Segment {
             created: Cell::new(false),
             finished: Cell::new(false),
             dir_unsynced: Cell::new(false),
+            retired: Cell::new(false),
             touched: Cell::new(false),
             created_ms,
             first_timestamp: Cell::new(UNKNOWN),
@@ -100,7 +104,9 @@ impl Segment {
         }
         let path = self.path(dir, FileKind::Log);
         let mode = if self.finished.get() { OpenMode::Read } else { OpenMode::ReadWrite };
-        let file = File::open(&path, mode).await.map_err(io_error(&path))?;
+        let opened = File::open(&path, mode).await;
+        self.check_current(dir)?;
+        let file = opened.map_err(io_error(&path))?;
         // Another task may have opened it meanwhile: one handle is kept, the other is closed.
         let kept = self.file_now();
         match kept {
@@ -115,6 +121,14 @@ impl Segment {
         }
     }
 
+    /// After something was read by name: it was this segment's only if the segment is still there.
+    fn check_current(&self, dir: &Path) -> Result<()> {
+        match self.retired.get() {
+            true => Err(LogError::Replaced(self.path(dir, FileKind::Log))),
+            false => Ok(()),
+        }
+    }
+
     /// Runs `f` on the index, reading or rebuilding it first when needed.
     pub async fn with_index<T>(
         &self,
@@ -125,6 +139,7 @@ impl Segment {
         self.touched.set(true);
         if self.index.borrow().is_none() {
             let loaded = load_index(dir, self.base, self.size.get()).await;
+            self.check_current(dir)?;
             let index = match loaded {
                 Some(index) if self.size.get() == 0 || index.max_timestamp().0 >= 0 => index,
                 // No time entry at all: lost or never written.
@@ -142,7 +157,8 @@ impl Segment {
         }
     }
 
-    /// Throws the index of a closed segment away and makes it again from the batches.
+    /// Throws the index of a closed segment away and makes it again from the batches. Its files are
+    /// written by whoever next holds the log's turn: only then is the name surely this segment's.
     pub async fn rebuild_index(&self, dir: &Path, interval_bytes: u32) -> Result<()> {
         let index = self.scan_index(dir, interval_bytes).await?;
         *self.index.borrow_mut() = Some(Box::new(index));
@@ -165,8 +181,6 @@ impl Segment {
             }
         }
         index.add_time_entry();
-        write_index(dir, self.base, &index).await?;
-        index.dirty = false;
         Ok(index)
     }
 
@@ -186,9 +200,14 @@ impl Segment {
         Ok(())
     }
 
-    /// Drops the file handle and the index of a closed segment that nobody used for a while.
-    pub async fn release_if_idle(&self) {
+    /// Drops the file handle and the index of a closed segment that nobody used for a while. By the
+    /// holder of the log's turn.
+    pub async fn release_if_idle(&self, dir: &Path) {
         if self.finished.get() && !self.touched.replace(false) {
+            if let Err(e) = self.save_index(dir).await {
+                // It is made again when it is needed again.
+                tracing::warn!(error = %e, "an index was not written");
+            }
             *self.index.borrow_mut() = None;
             if let Some(file) = self.take_file() {
                 let _ = file.close().await;
@@ -200,7 +219,8 @@ impl Segment {
 pub(super) fn indexed(header: &BatchHeader, position: u64) -> IndexedBatch {
     IndexedBatch {
         last_offset: header.last_offset(),
-        max_timestamp: header.max_timestamp,
+        // A batch that compaction has emptied has no record with its timestamp.
+        max_timestamp: if header.record_count > 0 { header.max_timestamp } else { NO_TIMESTAMP },
         position,
         size: header.size_bytes() as u64,
     }
@@ -215,10 +235,6 @@ async fn load_index(dir: &Path, base: Offset, log_bytes: u64) -> Option<SegmentI
 /// The index files of a segment, or an empty index when they are missing or break a rule.
 pub(super) async fn load_index_or_empty(dir: &Path, base: Offset, log_bytes: u64) -> SegmentIndex {
     load_index(dir, base, log_bytes).await.unwrap_or_else(|| SegmentIndex::new(base))
-}
-
-async fn write_index(dir: &Path, base: Offset, index: &SegmentIndex) -> Result<()> {
-    write_index_files(dir, base, index.encode_offsets(), index.encode_times()).await
 }
 
 async fn write_index_files(

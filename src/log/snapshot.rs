@@ -37,7 +37,7 @@ impl Log {
         Ok(())
     }
 
-    async fn drop_stray_snapshots(&self) {
+    pub(super) async fn drop_stray_snapshots(&self) {
         let strays: Vec<Offset> = {
             let mut state = self.inner.state.borrow_mut();
             let newest = state.snapshots.len().saturating_sub(STRAYS_KEPT);

@@ -6,6 +6,7 @@
 //! Not here: files (log/), who waits (shard/purgatory), Kafka's error codes (api/).
 
 mod append;
+mod compact;
 mod error;
 pub mod producers;
 mod query;
@@ -46,10 +47,15 @@ pub struct PartitionConfig {
 impl PartitionConfig {
     fn log_config(&self) -> LogConfig {
         let t = &self.topic;
+        // Only closed segments are compacted: the active one is closed in time (KIP-354).
+        let segment_ms = match t.cleanup_compact {
+            true => t.segment_ms.min(t.max_compaction_lag_ms),
+            false => t.segment_ms,
+        };
         LogConfig {
             segment_bytes: t.segment_bytes,
-            segment_ms: t.segment_ms,
-            segment_jitter_ms: t.segment_jitter_ms,
+            segment_ms,
+            segment_jitter_ms: t.segment_jitter_ms.min(segment_ms),
             index_interval_bytes: t.index_interval_bytes,
             segment_index_bytes: t.segment_index_bytes,
             retention_ms: t.retention_ms,
@@ -86,6 +92,7 @@ struct State {
     unflushed_since_ms: i64,
     /// Appends that arrived before the log was open, in order.
     waiting_for_open: VecDeque<append::PendingAppend>,
+    clean: compact::CleanState,
 }
 
 pub struct Partition {
@@ -133,6 +140,7 @@ impl Partition {
                 unflushed: 0,
                 unflushed_since_ms: 0,
                 waiting_for_open: VecDeque::new(),
+                clean: compact::CleanState::default(),
             }),
             changed: Notify::new(),
             watchers: RefCell::new(Vec::new()),
@@ -229,6 +237,8 @@ impl Partition {
             match opened {
                 Ok((log, producers)) => {
                     log.assign_leader_epoch(state.leader_epoch);
+                    // A log that was cut below what was cleaned: what comes there next is not clean.
+                    state.clean.end = state.clean.end.filter(|end| *end <= log.log_end_offset());
                     state.high_watermark = log.log_end_offset();
                     state.sync_to = log.log_end_offset();
                     state.producers = producers;
@@ -391,6 +401,7 @@ impl Partition {
         if let Some(bytes) = snapshot {
             log.put_producer_snapshot(log.log_end_offset(), bytes);
         }
+        log.stop_cleaning().await;
         // As a flush, so that what it covers is acknowledged; the close then finds nothing to write.
         self.flush().await;
         log.close().await.map_err(|e| PartitionError::Storage(e.to_string()))?;
@@ -405,6 +416,10 @@ impl Partition {
             if matches!(self.state.borrow().slot, LogSlot::Opening) {
                 changed.await;
             }
+        }
+        // It must not make files where a topic of the same name may soon be.
+        if let Ok(log) = self.log() {
+            log.stop_cleaning().await;
         }
         let (slot, config) = {
             let mut state = self.state.borrow_mut();

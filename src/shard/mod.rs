@@ -3,6 +3,7 @@
 //! Everything here is owned by one executor and never Send; other shards reach it by jobs that run
 //! here (`Job`), posted to a bounded mailbox. Not here: sockets (server/), what Kafka's codes are (api/).
 
+mod cleaner;
 pub mod fetch_sessions;
 mod flusher;
 mod housekeeping;
@@ -21,6 +22,7 @@ use futures::future::LocalBoxFuture;
 
 pub use crate::log::Chunk;
 pub use crate::runtime::Instant as Deadline;
+pub use housekeeping::PartitionCheckpoint;
 pub use jobs::Job;
 pub use produce::ProduceTicket;
 pub use purgatory::FetchOutcome;
@@ -63,6 +65,7 @@ pub struct Shard {
     applying: Cell<bool>,
     applied: Notify,
     flush_queue: flusher::FlushQueue,
+    cleaner: cleaner::Cleaner,
     /// Only on shard 0.
     controller: RefCell<Option<Controller>>,
     /// Only on shard 0: writes the offset checkpoints of the whole broker.
@@ -91,6 +94,7 @@ impl Shard {
             applying: Cell::new(false),
             applied: Notify::new(),
             flush_queue: flusher::FlushQueue::default(),
+            cleaner: cleaner::Cleaner::default(),
             controller: RefCell::new(None),
             write_checkpoints: RefCell::new(None),
             deletions: Cell::new(0),

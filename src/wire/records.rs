@@ -37,25 +37,39 @@ thread_local! {
 /// Scratch beyond this is given back after use.
 const SCRATCH_BYTES_KEPT: usize = 2 * 1024 * 1024;
 
-/// Calls `f` for each record of a whole batch (header included), decompressing into a bounded
-/// buffer when needed; stops early when `f` returns false.
-pub fn for_each_record(
+/// The records of one batch, decompressed: they may be walked more than once.
+pub struct Body<'a> {
+    bytes: &'a [u8],
+    record_count: i32,
+}
+
+impl Body<'_> {
+    /// Calls `f` for each record; stops early when it returns false.
+    pub fn for_each(&self, f: &mut dyn FnMut(RecordView<'_>) -> bool) -> Result<(), BatchError> {
+        walk(self.bytes, self.record_count, f)
+    }
+}
+
+/// Calls `f` with the records of a whole batch (header included), decompressing into a bounded
+/// buffer when needed.
+pub fn with_body<T>(
     batch: &[u8],
-    f: &mut dyn FnMut(RecordView<'_>) -> bool,
-) -> Result<(), BatchError> {
+    f: impl FnOnce(Body<'_>) -> Result<T, BatchError>,
+) -> Result<T, BatchError> {
     let header = BatchHeader::parse(batch)?;
     let need = header.size_bytes();
+    let record_count = header.record_count;
     let Some(body) = batch.get(HEADER_BYTES..need) else {
         return Err(BatchError::Truncated { have: batch.len(), need });
     };
     match header.compression() {
-        Some(Compression::None) => walk(body, header.record_count, f),
+        Some(Compression::None) => f(Body { bytes: body, record_count }),
         Some(codec) => {
             let mut scratch = SCRATCH.take();
             scratch.clear();
             let limit = DECOMPRESSED_BATCH_BYTES.max(body.len() * DECOMPRESSED_RATIO);
             let done = compression::decompress(codec, body, &mut scratch, limit)
-                .and_then(|()| walk(&scratch, header.record_count, f));
+                .and_then(|()| f(Body { bytes: &scratch, record_count }));
             if scratch.capacity() <= SCRATCH_BYTES_KEPT {
                 SCRATCH.set(scratch);
             }
@@ -63,6 +77,15 @@ pub fn for_each_record(
         }
         None => invalid(format!("compression type {} does not exist", header.attributes & 7)),
     }
+}
+
+/// Calls `f` for each record of a whole batch (header included), decompressing into a bounded
+/// buffer when needed; stops early when `f` returns false.
+pub fn for_each_record(
+    batch: &[u8],
+    f: &mut dyn FnMut(RecordView<'_>) -> bool,
+) -> Result<(), BatchError> {
+    with_body(batch, |body| body.for_each(f))
 }
 
 fn invalid<T>(message: String) -> Result<T, BatchError> {
@@ -317,12 +340,12 @@ impl BatchBuilder {
     }
 }
 
-fn varlong_len(value: i64) -> usize {
+pub(super) fn varlong_len(value: i64) -> usize {
     let zigzag = ((value << 1) ^ (value >> 63)) as u64;
     (64 - (zigzag | 1).leading_zeros() as usize).div_ceil(7)
 }
 
-fn put_varlong(out: &mut Vec<u8>, value: i64) {
+pub(super) fn put_varlong(out: &mut Vec<u8>, value: i64) {
     let mut zigzag = ((value << 1) ^ (value >> 63)) as u64;
     while zigzag >= 0x80 {
         out.push(zigzag as u8 | 0x80);
@@ -331,14 +354,14 @@ fn put_varlong(out: &mut Vec<u8>, value: i64) {
     out.push(zigzag as u8);
 }
 
-fn field_len(field: Option<&[u8]>) -> usize {
+pub(super) fn field_len(field: Option<&[u8]>) -> usize {
     match field {
         None => 1,
         Some(bytes) => varlong_len(bytes.len() as i64) + bytes.len(),
     }
 }
 
-fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
+pub(super) fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
     match field {
         None => put_varlong(out, -1),
         Some(bytes) => {
