@@ -66,7 +66,7 @@ fn append_round(log: &Log, round: usize, batches: usize) {
         let records: Vec<(String, String)> = (0..3)
             .map(|i| {
                 let at = round * 1000 + n * 3 + i;
-                (format!("key-{}", (at * 40503 >> 7) % 12), format!("{at:0>100}"))
+                (format!("key-{}", ((at * 40503) >> 7) % 12), format!("{at:0>100}"))
             })
             .collect();
         let records: Vec<(&str, &str)> =
@@ -602,7 +602,11 @@ async fn prepare_log() -> (Log, Runs) {
     append_round(&log, 0, 12);
     settle(&log).await;
     runs.run(&log).await.unwrap().unwrap();
-    append_round(&log, 1, 16);
+    // Small segments: several become one.
+    for round in 1..7 {
+        append_round(&log, round, 2);
+        settle(&log).await;
+    }
     append(&log, &batch(Compression::None, &[("key-1", ""), ("other", "x")]));
     settle(&log).await;
     append(&log, &batch(Compression::None, &[("key-2", "in the active segment")]));
@@ -648,6 +652,10 @@ fn cut(seed: u64, cut_after: Option<Duration>) -> Duration {
         }
         sim::power_cut("m");
         let was_done = ended.get().is_some();
+        // A start that is itself cut short, sooner or later.
+        sim::spawn_process_on("m", "cut short", async { drop(open(false).await) });
+        sleep(Duration::from_micros(crate::runtime::random_u64() % 2_000)).await;
+        sim::power_cut("m");
         let (tell, told) = crate::runtime::mailbox::oneshot();
         sim::spawn_process_on("m", "again", async move {
             let (all, end, cleaned_to) = before.borrow().clone();
