@@ -6,6 +6,7 @@
 mod common;
 
 mod admin;
+mod compaction;
 mod durability;
 mod fetch;
 mod produce;

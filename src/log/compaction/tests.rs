@@ -690,12 +690,75 @@ fn a_power_cut_at_any_point_of_a_run_loses_and_brings_back_nothing() {
     // Every operation of the simulated disk takes 10 µs at least: no step over one.
     const STEP: Duration = Duration::from_micros(10);
     let seeds = std::env::var("SPINDLE_LOG_CUT_SEEDS").map_or(1, |n| n.parse().unwrap());
-    for seed in 0..seeds {
+    // Seed 5 is the one that misses the sync between the old names' end and the new one's begin.
+    for seed in (0..seeds).chain([5]) {
         let took = cut(seed, None);
         let mut at = Duration::ZERO;
         while at < took + STEP * 20 {
             cut(seed, Some(at));
             at += STEP;
         }
+    }
+}
+
+/// What a crash leaves after step 3 of a swap, with all of the old segments: new files as `.swap`.
+async fn half_swapped() -> (Vec<Stored>, Offset) {
+    let log = open(true).await;
+    for round in 0..6 {
+        append_round(&log, round, 2);
+        settle(&log).await;
+    }
+    let dir = Path::new(DIR);
+    let mut old = Vec::new();
+    for name in names().await.into_iter().filter(|n| n.contains("index") || n.contains(".log")) {
+        old.push((disk::read_file(&dir.join(&name)).await.unwrap(), name));
+    }
+    Runs::default().run(&log).await.unwrap().unwrap();
+    let (after, end) = (records(&log).await, log.log_end_offset());
+    assert!(log.segment_count() < 4);
+    let new: Vec<Offset> = log.inner.state.borrow().segments.iter().map(|s| s.base).collect();
+    let (active, new) = new.split_last().unwrap();
+    log.close().await.unwrap();
+    for base in new {
+        for kind in [FileKind::Log, FileKind::Index, FileKind::TimeIndex] {
+            let bytes = disk::read_file(&dir.join(file_name(*base, kind))).await.unwrap();
+            let swap = dir.join(swap::swap_name(*base, kind));
+            disk::write_file_atomic(&swap, bytes).await.unwrap();
+        }
+    }
+    for (bytes, name) in old.into_iter().filter(|(_, n)| !n.starts_with(&format!("{active:020}"))) {
+        disk::write_file_atomic(&dir.join(name), bytes).await.unwrap();
+    }
+    (after, end)
+}
+
+#[test]
+fn a_start_that_completes_a_swap_may_be_cut_short_anywhere() {
+    for step in 0..400u64 {
+        sim(step % 7, async move {
+            let us = Duration::from_micros;
+            sim::with_knobs(|k| {
+                k.disk.latency = us(10)..us(20);
+                k.disk.sync_latency = us(100)..us(200);
+            });
+            let expected = Rc::new(RefCell::new(None));
+            let e = expected.clone();
+            let prepared = sim::spawn_process_on("m", "broker", async move {
+                *e.borrow_mut() = Some(half_swapped().await);
+            });
+            sim::wait_exit(prepared).await;
+            sim::spawn_process_on("m", "cut short", async { drop(open(false).await) });
+            sleep(us(step * 10)).await;
+            sim::power_cut("m");
+            let (tell, told) = crate::runtime::mailbox::oneshot();
+            sim::spawn_process_on("m", "again", async move {
+                let log = open(false).await;
+                assert_tidy(&log).await;
+                let found = (records(&log).await, log.log_end_offset());
+                assert!(Some(found) == expected.take());
+                tell.send(()).unwrap();
+            });
+            told.await.unwrap();
+        });
     }
 }
