@@ -192,7 +192,11 @@ async fn remove(dir: &std::path::Path, name: &str) -> Result<()> {
     let path = dir.join(name);
     let gone = dir.join(format!("{name}.deleted"));
     match disk::rename(&path, &gone).await {
-        Ok(()) => disk::remove_file(&gone).await.map_err(io_error(&gone)),
+        // A compaction that ends may be removing a file of this name at the same time.
+        Ok(()) => match disk::remove_file(&gone).await {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(&gone)(e)),
+            _ => Ok(()),
+        },
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(io_error(&path)(e)),
     }

@@ -33,19 +33,14 @@ pub(super) struct Read {
 }
 
 impl Batches {
-    pub async fn open(
-        dir: &Path,
-        segment: &SharedSegment,
-        position: u64,
-        window_bytes: usize,
-    ) -> Result<Batches> {
+    pub async fn open(dir: &Path, segment: &SharedSegment, window_bytes: usize) -> Result<Batches> {
         Ok(Batches {
             file: segment.open_file(dir).await?,
             path: segment.path(dir, FileKind::Log),
-            position,
+            position: 0,
             end: segment.written.get(),
             window_bytes,
-            window: (position, ReadBuf::from(Vec::new())),
+            window: (0, ReadBuf::from(Vec::new())),
         })
     }
 

@@ -32,7 +32,7 @@ impl Log {
         let mut changed = group.len() > 1;
         for (at, segment) in group.iter().enumerate() {
             let last_with_data = group[at + 1..].iter().all(|s| s.size.get() == 0);
-            let mut batches = Batches::open(dir, segment, 0, run.io_bytes).await?;
+            let mut batches = Batches::open(dir, segment, run.io_bytes).await?;
             while let Some(read) = batches.next().await? {
                 if read.moved > 0 {
                     cleaned.bytes_read += read.moved;

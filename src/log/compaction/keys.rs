@@ -25,7 +25,7 @@ impl Log {
         // Ends: `upper` is a segment's base and goes down.
         while upper > run.first_dirty {
             let (map, open) = self.map_keys_below(run, upper, cleaned).await?;
-            match open {
+            match open.filter(|open| *open <= map.latest()) {
                 Some(open) => upper = self.inner.state.borrow().segment_for(open).base,
                 None => return Ok((map.latest() >= run.first_dirty).then_some((map, upper))),
             }
@@ -44,20 +44,18 @@ impl Log {
         let keys = (upper - run.first_dirty) as u64;
         let hash_key = (random_u64(), random_u64());
         let mut map = OffsetMap::new(run.map_bytes, run.map_load_factor, keys, hash_key);
-        let (segments, interval) = {
+        let segments: Vec<SharedSegment> = {
             let state = self.inner.state.borrow();
             let dirty = &state.segments[state.segment_position(run.first_dirty)..];
-            let dirty: Vec<SharedSegment> =
-                dirty.iter().filter(|s| s.base < upper).cloned().collect();
-            (dirty, state.config.index_interval_bytes)
+            dirty.iter().filter(|s| s.base < upper).cloned().collect()
         };
         let mut transactions = Transactions::default();
         transactions.add_aborted(self.aborted_in(&segments, run.first_dirty, upper).await?);
+        let mut full = false;
         for segment in &segments {
             let dir = &self.inner.dir;
-            let entry = segment.with_index(dir, interval, |i| i.lookup(run.first_dirty)).await?;
-            let position = entry.map_or(0, |(_, position)| position);
-            let mut batches = Batches::open(dir, segment, position, run.io_bytes).await?;
+            // From its start: what is dirty begins with a segment, but for a run whose map was full.
+            let mut batches = Batches::open(dir, segment, run.io_bytes).await?;
             while let Some(read) = batches.next().await? {
                 if read.moved > 0 {
                     cleaned.bytes_read += read.moved;
@@ -66,20 +64,25 @@ impl Log {
                 let header = &read.header;
                 if header.is_control() {
                     transactions.on_marker(header, marker_of(header, &read.bytes));
-                } else if !transactions.on_batch(header)
-                    && !map_batch(&mut map, &read, run.first_dirty)
-                        .map_err(|e| corrupt(dir, segment, read.position, e))?
-                {
-                    // Full: this run cleans as far as the map goes, the next one the rest.
-                    return Ok((map, transactions.first_open()));
+                } else if !transactions.on_batch(header) && !full {
+                    full = !map_batch(&mut map, &read, run.first_dirty)
+                        .map_err(|e| corrupt(dir, segment, read.position, e))?;
                 }
-                if header.last_offset() >= run.first_dirty {
+                if !full && header.last_offset() >= run.first_dirty {
                     map.looked_up_to(header.last_offset());
+                }
+                // This run cleans as far as the map goes, the next one the rest. What follows is only
+                // asked whether the transactions in the map end.
+                let open = transactions.first_open().filter(|open| *open <= map.latest());
+                if full && open.is_none() {
+                    return Ok((map, None));
                 }
                 run.pace.worked().await;
             }
-            // Also over the offsets that no batch has any more.
-            map.looked_up_to(segment.next.get().min(upper) - 1);
+            if !full {
+                // Also over the offsets that no batch has any more.
+                map.looked_up_to(segment.next.get().min(upper) - 1);
+            }
         }
         Ok((map, transactions.first_open()))
     }

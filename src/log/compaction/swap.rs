@@ -28,9 +28,26 @@ pub(super) fn swap_name(base: Offset, kind: FileKind) -> String {
     format!("{}.swap", file_name(base, kind))
 }
 
+fn deleted_name(base: Offset, kind: FileKind) -> String {
+    format!("{}.deleted", file_name(base, kind))
+}
+
 impl Log {
     /// False: the log is not as it was when the cleaning of `old` began, and nothing was done.
     pub(super) async fn swap_in(&self, old: &[SharedSegment], new: Segment) -> Result<bool> {
+        let swapped = self.change_names(old, new).await?;
+        if swapped {
+            // Beside writes again: large files take their time to go, and nobody needs the names.
+            for segment in old {
+                for kind in KINDS {
+                    remove(&self.inner.dir.join(deleted_name(segment.base, kind))).await?;
+                }
+            }
+        }
+        Ok(swapped)
+    }
+
+    async fn change_names(&self, old: &[SharedSegment], new: Segment) -> Result<bool> {
         let _turn = self.inner.turn.take().await;
         if self.place_of(old).is_none() {
             return Ok(false);
@@ -102,11 +119,10 @@ async fn roll_back(dir: &Path, base: Offset) -> Result<()> {
 }
 
 async fn complete(dir: &Path, old: &[SharedSegment], base: Offset) -> Result<()> {
-    let deleted = |base, kind| dir.join(format!("{}.deleted", file_name(base, kind)));
     for segment in old {
         for kind in KINDS {
             let from = segment.path(dir, kind);
-            match disk::rename(&from, &deleted(segment.base, kind)).await {
+            match disk::rename(&from, &dir.join(deleted_name(segment.base, kind))).await {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 done => done.map_err(io_error(&from))?,
             }
@@ -120,13 +136,7 @@ async fn complete(dir: &Path, old: &[SharedSegment], base: Offset) -> Result<()>
             done => done.map_err(io_error(&from))?,
         }
     }
-    disk::sync_dir(dir).await.map_err(io_error(dir))?;
-    for segment in old {
-        for kind in KINDS {
-            remove(&deleted(segment.base, kind)).await?;
-        }
-    }
-    Ok(())
+    disk::sync_dir(dir).await.map_err(io_error(dir))
 }
 
 /// Absent is fine.

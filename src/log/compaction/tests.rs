@@ -466,6 +466,90 @@ fn nothing_of_an_open_transaction_counts() {
 }
 
 #[test]
+fn a_transaction_larger_than_the_map_is_no_end() {
+    sim(9, async {
+        let log = open(true).await;
+        for n in 0..40 {
+            append(&log, &transactional(9, n, &format!("k{}", n % 20), &format!("{n:0>150}")));
+        }
+        append(&log, &marker(9, true));
+        settle(&log).await;
+        let mut runs = Runs { map_bytes: 24 * 8, ..Runs::default() };
+        for _ in 0..20 {
+            if !runs.dirt(&log).await.is_some_and(|d| d.due) {
+                break;
+            }
+            runs.run(&log).await.unwrap().expect("a run comes further");
+        }
+        assert_eq!(runs.cleaned_to, Some(41));
+        let left: Vec<Offset> = records(&log).await.iter().map(|r| r.offset).collect();
+        assert_eq!(left, (20..41).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn retention_may_take_segments_from_under_a_run() {
+    for seed in 0..20 {
+        sim(seed, async move {
+            let log = open(true).await;
+            for round in 0..12 {
+                append_round(&log, round, 3);
+                settle(&log).await;
+            }
+            let l = log.clone();
+            let (tell, told) = crate::runtime::mailbox::oneshot();
+            crate::runtime::spawn(async move {
+                let mut runs = Runs::default();
+                let ended = runs.run(&l).await.unwrap().is_some();
+                // Whatever came of it, the next one finds a whole log.
+                runs.run(&l).await.unwrap();
+                tell.send(ended).unwrap();
+            });
+            sleep(Duration::from_micros(1_500 * seed)).await;
+            log.set_config(LogConfig { cleanup_delete: true, retention_bytes: 3_000, ..config() });
+            let end = log.log_end_offset();
+            log.enforce_retention(NOW, end).await.unwrap();
+            told.await.unwrap();
+            assert_tidy(&log).await;
+            let (start, found) = (log.log_start_offset(), records(&log).await);
+            let newest = newest(&found);
+            assert!(start > 0 && found.iter().all(|r| newest[&r.key].offset == r.offset));
+            log.close().await.unwrap();
+            assert_eq!(records(&open(false).await).await, found);
+        });
+    }
+}
+
+#[test]
+fn a_disk_error_at_any_point_loses_nothing() {
+    let mut failed = 0;
+    for n in 0..400 {
+        let ended = sim(n % 3, async move {
+            let (log, mut runs) = prepare_log().await;
+            let (all, end) = (records(&log).await, log.log_end_offset());
+            sim::with_knobs(|k| k.disk.fail_at_op = Some(n));
+            let result = runs.run(&log).await;
+            let struck = sim::with_knobs(|k| k.disk.fail_at_op.take().is_none());
+            // Also one that goes on reading and writing, when the names were not in question.
+            assert_eq!(newest(&records(&log).await), newest(&all), "{result:?}");
+            drop(log);
+            let log = open(false).await;
+            assert_eq!(log.log_end_offset(), end);
+            let found = records(&log).await;
+            assert!(found.iter().all(|r| all.contains(r)));
+            assert_eq!(newest(&found), newest(&all));
+            assert_tidy(&log).await;
+            (struck, result.is_err())
+        });
+        failed += usize::from(ended.1);
+        if !ended.0 {
+            break;
+        }
+    }
+    assert!(failed > 100, "{failed} runs failed");
+}
+
+#[test]
 fn lag_and_ratio_decide_what_is_due() {
     sim(7, async {
         let log = open(true).await;
