@@ -251,6 +251,37 @@ fn the_newest_of_each_key_stays_where_it_is() {
 }
 
 #[test]
+fn so_it_is_on_real_files() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().to_path_buf();
+    let spec = crate::runtime::executor::ExecutorSpec::unpinned("compaction-test");
+    crate::runtime::executor::block_on(spec, move || async move {
+        disk::prepare_device(&path).await.unwrap();
+        let dir = path.join("t-0");
+        let hints = OpenHints { clean: true, recovery_point: 0, log_start_offset: 0 };
+        let log = Log::open(dir.clone(), config(), hints).await.unwrap();
+        let mut runs = Runs::default();
+        let mut before = Vec::new();
+        for round in 0..4 {
+            append_round(&log, round, 25);
+            settle(&log).await;
+            before = records(&log).await;
+            runs.run(&log).await.unwrap().unwrap();
+        }
+        let after = records(&log).await;
+        assert_eq!(newest(&after), newest(&before));
+        assert_eq!(after.len(), newest(&before).len());
+        log.close().await.unwrap();
+        for clean in [true, false] {
+            let log = Log::open(dir.clone(), config(), OpenHints { clean, ..hints }).await.unwrap();
+            assert_eq!(records(&log).await, after);
+            log.close().await.unwrap();
+        }
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_tombstone_stays_for_its_time_and_then_goes() {
     sim(1, async {
         let log = open(true).await;
