@@ -47,7 +47,11 @@ fn send(sender: &mut Sender, topic: &str, keys: impl Iterator<Item = usize>, tab
     let first = sender.finish().len();
     let mut sent = Vec::new();
     for (n, key) in keys.enumerate() {
-        let mut record = Record::value(format!("value {} of {key} ", first + n).repeat(20));
+        // Noise, so that what is left after compaction is more than one entry of the index.
+        let mut value = format!("value {} of {key} ", first + n).into_bytes();
+        let mut noise = fastrand::Rng::with_seed((first + n) as u64);
+        value.extend((0..2_000).map(|_| noise.u8(..)));
+        let mut record = Record::value(value);
         record.key = Some(format!("key {key}").into_bytes());
         sender.send(topic, 0, &record);
         if n % 40 == 39 {
@@ -85,7 +89,8 @@ fn the_newest_of_each_key_is_what_remains() {
     ];
     session::create_topic(&bootstrap, &topic, 1, &settings);
     let mut table = Table::new();
-    let settings = [("enable.idempotence", "true"), ("compression.type", "zstd")];
+    let settings =
+        [("enable.idempotence", "true"), ("compression.type", "zstd"), ("batch.size", "8000")];
     let mut sender = Sender::new(&bootstrap, &settings);
     send(&mut sender, &topic, (0..2000).map(|n| n * 7 % KEYS), &mut table);
     wait_compacted(&bootstrap, &topic, &table);
@@ -132,6 +137,9 @@ fn dump(libs: &Path, partition: &Path) {
         .map(|e| e.expect("an entry").path().display().to_string())
         .filter(|name| !name.ends_with("leader-epoch-checkpoint"))
         .collect();
+    let index_bytes = |name: &String| std::fs::metadata(name).expect("a file").len();
+    let indexes = files.iter().filter(|name| name.ends_with(".index"));
+    assert!(indexes.map(index_bytes).sum::<u64>() >= 8 * 5, "an index worth the look");
     for mode in ["--deep-iteration", "--index-sanity-check", "--verify-index-only"] {
         let output = Command::new("java")
             .arg("-cp")
