@@ -11,6 +11,17 @@ pub const CONNECTION_PENDING_ACKS: usize = 512;
 /// Request bytes of those: some tens of milliseconds of a fast disk. One request may be larger.
 pub const CONNECTION_PENDING_BYTES: usize = 16 * 1024 * 1024;
 
+/// Requests up to this size are read whatever the memory: heartbeats and consumers go on when
+/// producers have to wait. A connection takes one at a time then.
+pub const REQUEST_BYTES_UNADMITTED: usize = 4 * 1024;
+
+/// Answers that may be under way at full size, of a shard's memory for answers: a fetch is not read
+/// larger than this share of it.
+pub const ANSWERS_AT_FULL_SIZE: usize = 4;
+
+/// A fetch gets as much however little memory is left (and always one whole batch).
+pub const ANSWER_BYTES_MIN: usize = 64 * 1024;
+
 /// Smallest frame: key, version, correlation id.
 pub const FRAME_BYTES_MIN: usize = 8;
 
@@ -62,3 +73,7 @@ pub const CONTROLLER_GROUP_COMMANDS: usize = 256;
 
 /// Metadata bytes read at once when the log is replayed.
 pub const METADATA_READ_BYTES: usize = 4 * 1024 * 1024;
+
+/// Failed writes of one partition whose appends are told apart from later ones: a request that waits
+/// through more of them is answered with an error, whatever became of it.
+pub const CUTS_REMEMBERED: usize = 256;

@@ -22,6 +22,22 @@ impl Counter {
     }
 }
 
+/// One of what a gauge counts, for as long as it lives.
+pub struct Held<'a>(&'a Counter);
+
+impl Counter {
+    pub fn hold(&self) -> Held<'_> {
+        self.add(1);
+        Held(self)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.sub(1);
+    }
+}
+
 #[derive(Default)]
 pub struct ShardCounters {
     /// Produce or fetch work handed to another shard: 0 in range mode with a correct client.
@@ -43,4 +59,11 @@ pub struct ShardCounters {
     pub cleaner_bytes_after: Counter,
     /// Of the dirtiest log when the cleaner last looked.
     pub cleaner_dirty_percent_max: Counter,
+    /// Of `shard.memory.bytes`, held by requests and by answers at this moment.
+    pub memory_requests_bytes: Counter,
+    pub memory_answers_bytes: Counter,
+    /// Requests that had to wait for memory.
+    pub memory_waits: Counter,
+    /// Gauge: acknowledgements that have not left and fetches that are parked.
+    pub waiting: Counter,
 }

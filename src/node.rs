@@ -371,9 +371,7 @@ async fn write_checkpoints(dir: Rc<DataDir>, shard: Weak<Shard>, advance: bool) 
     dir.take_checkpoint_turn().await;
     if let Some(shard) = shard.upgrade() {
         let checkpoints = shard.all_checkpoints(advance).await;
-        if let Err(why) = dir.write_checkpoints(&checkpoints).await {
-            tracing::error!(why, "the offset checkpoints can't be written");
-        }
+        dir.try_checkpoints(&checkpoints).await;
     }
     dir.end_checkpoint_turn();
 }

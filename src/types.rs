@@ -63,6 +63,16 @@ impl Compression {
         })
     }
 
+    pub fn name(self) -> &'static str {
+        match self {
+            Compression::None => "none",
+            Compression::Gzip => "gzip",
+            Compression::Snappy => "snappy",
+            Compression::Lz4 => "lz4",
+            Compression::Zstd => "zstd",
+        }
+    }
+
     /// Kafka's name in `compression.type`.
     pub fn parse(name: &str) -> Option<Compression> {
         Some(match name {

@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("server", &["api", "shard", "runtime", "wire"]),
     ("loadgen", &["runtime", "wire"]),
     ("node", &["server", "shard", "controller", "log", "runtime"]),
-    ("cli", &["node", "loadgen", "runtime"]),
+    ("cli", &["node", "loadgen", "log", "runtime"]),
 ];
 const PLAIN: &[&str] = &["types", "limits", "error", "config", "metrics"];
 

@@ -24,7 +24,7 @@ fn a_short_run_adds_up_and_nothing_crosses_cores() {
     assert!(out.status.success(), "{said}\n{complained}");
     let text = std::fs::read_to_string(&report).expect("the report");
     let report: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    assert_eq!(report["configuration"]["broker_nodes"], 2, "one node a shard");
+    assert_eq!(report["broker"]["nodes"], 2, "one node a shard");
     assert_eq!(report["data_crossings"], 0, "requests crossed cores in range mode");
     let checked = &report["verification"];
     let sent = checked["records_sent"].as_u64().expect("a count");
@@ -41,6 +41,83 @@ fn a_short_run_adds_up_and_nothing_crosses_cores() {
 }
 
 #[test]
+fn a_scenario_file_is_run_and_named_in_the_report() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let lines = [
+        "title = \"A trickle\"",
+        "question = \"Does a scenario run?\"",
+        "shards = 1",
+        "rate = 1000",
+        "record-size = 200",
+        "duration = 1",
+        "warmup = 0.2",
+        "partitions = 2",
+        "json = \"report.json\"",
+        "html = \"report.html\"",
+        "override = [\"num.partitions=3\"]",
+    ];
+    std::fs::write(dir.path().join("trickle.toml"), lines.join("\n")).expect("a scenario");
+    let out = bench(dir.path(), &["trickle.toml", "--set", "rate=2000", "--partitions", "3"]);
+    let said = String::from_utf8_lossy(&out.stdout);
+    let complained = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{said}\n{complained}");
+    let text = std::fs::read_to_string(dir.path().join("report.json")).expect("the report");
+    let report: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(report["scenario"]["name"], "A trickle");
+    assert_eq!(report["scenario"]["question"], "Does a scenario run?");
+    assert_eq!(report["scenario"]["file"], "trickle.toml");
+    let command = report["command"].as_str().expect("a command");
+    assert!(command.ends_with("bench trickle.toml --set rate=2000 --partitions 3"), "{command}");
+    assert_eq!(report["configuration"]["rate_records_per_s"], 2000.0, "--set wins over the file");
+    assert_eq!(report["configuration"]["partitions"], 3, "the command line wins over both");
+    assert_eq!(report["configuration"]["record_size"], "200");
+    assert_eq!(report["broker"]["overrides"][0], "num.partitions=3");
+    let page = std::fs::read_to_string(dir.path().join("report.html")).expect("the page");
+    assert!(page.contains("A trickle") && page.contains("</html>"));
+
+    let both = ["report", "report.json", "report.json", "--html", "both.html"];
+    let out = bench(dir.path(), &both);
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{said}\n{}", String::from_utf8_lossy(&out.stderr));
+    assert!(said.contains("records/s"), "{said}");
+    assert!(dir.path().join("both.html").exists());
+    std::fs::write(dir.path().join("wrong.json"), "{}").expect("a file");
+    for wrong in [
+        &["report"][..],
+        &["report", "no-such.json"],
+        &["report", "wrong.json"],
+        &["report", "report.json", "--html", "no/such/folder.html"],
+        &["report", "report.json", "--rate", "5"],
+    ] {
+        let out = bench(dir.path(), wrong);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(!out.status.success() && !said.is_empty(), "{wrong:?} was accepted");
+        assert!(!said.contains("panicked"), "{wrong:?}: {said}");
+    }
+}
+
+/// The scenarios that come with Spindle are read whole, with every option checked.
+#[test]
+fn every_scenario_in_perf_is_good() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut count = 0;
+    for entry in std::fs::read_dir(root.join("perf")).expect("perf/").flatten() {
+        let path = entry.path();
+        if path.extension().is_none_or(|e| e != "toml") {
+            continue;
+        }
+        count += 1;
+        let name = path.display().to_string();
+        let out = bench(root, &[&name, "--dry-run", "--bootstrap-server", "127.0.0.1:9092"]);
+        let complained = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{name}: {complained}");
+        let text = std::fs::read_to_string(&path).expect("a text");
+        assert!(text.starts_with("# "), "{name}: opens with a comment that says what it is for");
+    }
+    assert!(count > 0, "no scenarios in perf/");
+}
+
+#[test]
 fn wrong_options_are_one_sentence() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     for wrong in [
@@ -49,6 +126,8 @@ fn wrong_options_are_one_sentence() {
         &["--record-size", "1"],
         &["--bootstrap-server", "127.0.0.1:1"],
         &["--override", "no.such.key=1"],
+        &["no-such-scenario.toml"],
+        &["--set", "rat=5"],
     ] {
         let out = bench(dir.path(), wrong);
         let said = String::from_utf8_lossy(&out.stderr);

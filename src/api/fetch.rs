@@ -11,7 +11,7 @@ use super::error_map::partition_code;
 use super::{Reply, RequestContext};
 use crate::partition::{FetchSpec, FetchedPartition, PartitionError};
 use crate::shard::fetch_sessions::{SessionError, SessionPartition};
-use crate::shard::{Chunk, Router};
+use crate::shard::{Chunk, FetchOutcome, Lent, Router};
 use crate::types::{TopicId, TopicPartition};
 use crate::wire::error_code;
 use crate::wire::fetch::{
@@ -32,15 +32,15 @@ pub async fn handle(
     let by_id = cx.api_version >= 13;
     let (session, wanted) = match open_session(router, &request, by_id) {
         Ok(opened) => opened,
-        Err(code) => return Ok(reply(cx, empty_response(code, 0))),
+        Err(code) => return Ok(reply(cx, empty_response(code, 0), None)),
     };
     let outcome = fetch(router, &request, &wanted, by_id).await;
-    let response = respond(router, session, wanted, outcome, by_id);
-    Ok(reply(cx, response))
+    let response = respond(router, session, wanted, outcome.partitions, by_id);
+    Ok(reply(cx, response, Some(outcome.lent)))
 }
 
-fn reply(cx: &RequestContext, response: FetchResponse<Chunk>) -> Reply {
-    Reply::Pieces(encode_response(cx.api_version, cx.correlation_id, response))
+fn reply(cx: &RequestContext, response: FetchResponse<Chunk>, lent: Option<Lent>) -> Reply {
+    Reply::Pieces(encode_response(cx.api_version, cx.correlation_id, response), lent)
 }
 
 fn empty_response(error_code: i16, session_id: i32) -> FetchResponse<Chunk> {
@@ -136,7 +136,7 @@ async fn fetch(
     request: &FetchRequest,
     wanted: &[SessionPartition],
     by_id: bool,
-) -> Vec<FetchedPartition> {
+) -> FetchOutcome {
     let specs: Vec<FetchSpec> = wanted
         .iter()
         .map(|p| FetchSpec {
@@ -157,7 +157,7 @@ async fn fetch(
     let max_bytes = request.max_bytes.min(router.config().fetch_max_bytes).max(0) as usize;
     let max_wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
     let min_bytes = request.min_bytes.max(0) as usize;
-    router.fetch(Rc::new(specs), max_wait, min_bytes, max_bytes).await.partitions
+    router.fetch(Rc::new(specs), max_wait, min_bytes, max_bytes).await
 }
 
 fn respond(

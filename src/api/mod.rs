@@ -37,7 +37,7 @@ use kafka_protocol::protocol::{Decodable, Encodable};
 pub use advertised::ADVERTISED;
 pub use produce::{Finished, PendingProduce};
 
-use crate::shard::{Chunk, Router};
+use crate::shard::{Chunk, Lent, Router};
 use crate::wire::fetch::Piece;
 use crate::wire::{describe_log_dirs as log_dirs_wire, frame};
 
@@ -56,7 +56,8 @@ pub struct RequestContext {
 /// A whole response frame, in one piece or several.
 pub enum Reply {
     Frame(Bytes),
-    Pieces(Vec<Piece<Chunk>>),
+    /// With the memory that the pieces are in.
+    Pieces(Vec<Piece<Chunk>>, Option<Lent>),
 }
 
 pub enum Started {

@@ -3,6 +3,7 @@
 
 mod bench;
 mod bench_broker;
+mod log;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -26,6 +27,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Drive load at a broker, in this process by default, and report what it did
     Bench(Box<bench::BenchArgs>),
+    /// Look into the files of a stopped broker
+    Log(log::LogArgs),
 }
 
 /// The whole program; returns the exit code.
@@ -33,18 +36,23 @@ pub fn run() -> i32 {
     let cli = Cli::parse();
     let log_default = match cli.command {
         Command::Serve(_) => "info",
-        Command::Bench(_) => "warn",
+        Command::Bench(_) | Command::Log(_) => "warn",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("SPINDLE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(log_default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| crate::loadgen::live::log::Writer)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
     match cli.command {
         Command::Serve(args) => exit_code(serve::run(args)),
-        Command::Bench(args) => bench::run_with(*args, bench_broker::start),
+        Command::Log(args) => log::run(args),
+        Command::Bench(args) => {
+            // What was typed after `spindle bench`: a scenario's words go before it.
+            let words: Vec<_> = std::env::args_os().skip(2).collect();
+            bench::run_with(*args, &words, bench_broker::start)
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Topic configuration, typed: what the log and the partition obey. Pure values: a topic's config is the
 //! broker's defaults with the topic's own keys on top.
-//! Gaps: batches keep the producer's codec levels; throttles and tiered storage do nothing.
+//! Gaps: throttles and tiered storage do nothing.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,9 @@ pub struct TopicConfig {
     pub cleanup_compact: bool,
     /// `None`: `producer` (kept as sent).
     pub compression: Option<Compression>,
+    /// -1: the codec's default.
+    pub gzip_level: i32,
+    pub zstd_level: i32,
     pub delete_retention_ms: i64,
     pub file_delete_delay_ms: i64,
     pub flush_messages: i64,
@@ -43,6 +46,8 @@ impl Default for TopicConfig {
             cleanup_delete: true,
             cleanup_compact: false,
             compression: None,
+            gzip_level: -1,
+            zstd_level: 3,
             delete_retention_ms: 0,
             file_delete_delay_ms: 0,
             flush_messages: 0,
@@ -97,6 +102,15 @@ impl TopicConfig {
         Ok(config)
     }
 
+    /// Of the codec that `compression` names.
+    pub fn compression_level(&self) -> Option<i32> {
+        match self.compression? {
+            Compression::Gzip => Some(self.gzip_level),
+            Compression::Zstd => Some(self.zstd_level),
+            _ => None,
+        }
+    }
+
     /// One key, its value already checked.
     pub(super) fn set(&mut self, key: &str, kind: ConfigType, text: &str) {
         let text = text.trim();
@@ -108,6 +122,8 @@ impl TopicConfig {
                 self.cleanup_compact = value::list(text).any(|p| p == "compact");
             }
             "compression.type" => self.compression = Compression::parse(text),
+            "compression.gzip.level" => self.gzip_level = number as i32,
+            "compression.zstd.level" => self.zstd_level = number as i32,
             "delete.retention.ms" => self.delete_retention_ms = number,
             "file.delete.delay.ms" => self.file_delete_delay_ms = number,
             "flush.messages" => self.flush_messages = number,

@@ -13,16 +13,13 @@ use futures::channel::oneshot;
 use super::image::Image;
 use super::plan::{Context, plan, storage_failed};
 use super::records::{METADATA_VERSION, Record};
+use super::replay::{self, Replayed};
 use super::{Command, ControllerOptions, Reply};
-use crate::limits::{CONTROLLER_GROUP_COMMANDS, METADATA_READ_BYTES};
-use crate::log::{Log, LogConfig, OpenHints, Patch};
+use crate::limits::{COMMAND_PARTITIONS, CONTROLLER_GROUP_COMMANDS};
+use crate::log::{Log, Patch};
 use crate::runtime::{self, random_u64, wall_clock_ms};
 use crate::types::{Compression, Offset, TopicId};
-use crate::wire::record_batch::BatchHeader;
-use crate::wire::records::{BatchBuilder, for_each_record};
-
-/// The leader epoch of a quorum of one.
-const EPOCH: i32 = 1;
+use crate::wire::records::BatchBuilder;
 
 /// Owned by the controller shard; not Send. One command at a time is turned into records, appended,
 /// made durable, applied to the image; then `on_image` is called, then the reply is given.
@@ -36,10 +33,14 @@ type Waiting = (Command, oneshot::Sender<(Offset, Reply)>);
 struct Inner {
     options: ControllerOptions,
     log: Log,
+    /// The leader epoch of a quorum of one: it stays what it was.
+    epoch: i32,
     image: RefCell<Arc<Image>>,
     on_image: Box<dyn Fn(Arc<Image>)>,
     queue: RefCell<VecDeque<Waiting>>,
     pumping: Cell<bool>,
+    /// The log can't be written: said once.
+    failing: Cell<bool>,
 }
 
 impl Controller {
@@ -49,25 +50,30 @@ impl Controller {
         on_image: Box<dyn Fn(Arc<Image>)>,
     ) -> Result<Controller, String> {
         let dir = options.dir.join("__cluster_metadata-0");
-        // Scanned whole at each start: it is small, and a bad batch must not go unseen.
-        let hints = OpenHints { clean: false, recovery_point: 0, log_start_offset: 0 };
-        let log = Log::open(dir.clone(), log_config(), hints).await.map_err(|e| e.to_string())?;
-        let mut image = Image { cluster_id: options.cluster_id.clone(), ..Image::default() };
-        replay(&log, &mut image).await.map_err(|why| format!("{}: {why}", dir.display()))?;
+        let cluster_id = options.cluster_id.clone();
+        let Replayed { log, mut image, epoch, open_transaction } =
+            replay::open(&dir, cluster_id).await?;
 
         let mut records = Vec::new();
         if image.offset == 0 {
             let (name, level) = METADATA_VERSION;
             records.push(Record::FeatureLevel { name: name.to_string(), level });
         }
+        if open_transaction {
+            records.push(Record::AbortTransaction);
+        }
         let broker = options.this_broker.clone();
-        if image.brokers.get(&broker.broker_id) != Some(&broker) {
+        let broker_id = broker.broker_id;
+        if image.brokers.get(&broker_id) != Some(&broker) {
             let epoch = image.offset + records.len() as i64;
             records.push(Record::RegisterBroker { broker, incarnation: random_uuid(), epoch });
         }
+        records.extend(replay::elections(&image, broker_id));
+        for some in records.chunks(COMMAND_PARTITIONS) {
+            append(&log, some, epoch)?;
+            apply(&mut image, some);
+        }
         if !records.is_empty() {
-            append(&log, &records)?;
-            apply(&mut image, &records);
             make_durable(&log).await?;
         }
         let image = Arc::new(image);
@@ -75,10 +81,12 @@ impl Controller {
         let inner = Inner {
             options,
             log,
+            epoch,
             image: RefCell::new(image),
             on_image,
             queue: RefCell::default(),
             pumping: Cell::new(false),
+            failing: Cell::new(false),
         };
         Ok(Controller { inner: Rc::new(inner) })
     }
@@ -105,7 +113,7 @@ impl Controller {
     /// A record that no plan would make.
     #[cfg(test)]
     pub(super) async fn append_raw(&self, record: Record) {
-        append(&self.inner.log, &[record]).unwrap();
+        append(&self.inner.log, &[record], self.inner.epoch).unwrap();
         make_durable(&self.inner.log).await.unwrap();
     }
 
@@ -113,6 +121,7 @@ impl Controller {
         while self.inner.pumping.get() {
             runtime::yield_now().await;
         }
+        make_writable(&self.inner.log).await?;
         self.inner.log.close().await.map_err(|e| e.to_string())
     }
 }
@@ -137,7 +146,7 @@ async fn serve(inner: &Inner, group: Vec<Waiting>) {
     let before = inner.image.borrow().clone();
     let mut image = (*before).clone();
     let mut answers = Vec::with_capacity(group.len());
-    let mut failed = None;
+    let mut failed = make_writable(&inner.log).await.err();
     for (command, waiter) in group {
         let (records, reply) = {
             let mut cx = Context {
@@ -149,7 +158,7 @@ async fn serve(inner: &Inner, group: Vec<Waiting>) {
             plan(&mut cx, &command)
         };
         if !records.is_empty() && failed.is_none() {
-            match append(&inner.log, &records) {
+            match append(&inner.log, &records, inner.epoch) {
                 Ok(()) => apply(&mut image, &records),
                 Err(why) => failed = Some(why),
             }
@@ -160,15 +169,23 @@ async fn serve(inner: &Inner, group: Vec<Waiting>) {
         failed = make_durable(&inner.log).await.err();
     }
     match &failed {
-        // Records of this group may be on the disk or not: no one is told of them, and the log takes
-        // no more until the broker starts again and sees what is there.
-        Some(why) => tracing::error!("the metadata log failed: {why}"),
-        None if image.offset > before.offset => {
-            let image = Arc::new(image);
-            *inner.image.borrow_mut() = image.clone();
-            (inner.on_image)(image);
+        // No one is told of the records of this group: they are taken back before the next one.
+        Some(why) if !inner.failing.replace(true) => tracing::error!(
+            why,
+            "the metadata log can't be written: topics and configurations stay as they are until it \
+             can be; check the disk and its room"
+        ),
+        Some(_) => {}
+        None => {
+            if inner.failing.replace(false) {
+                tracing::info!("the metadata log is written again");
+            }
+            if image.offset > before.offset {
+                let image = Arc::new(image);
+                *inner.image.borrow_mut() = image.clone();
+                (inner.on_image)(image);
+            }
         }
-        None => {}
     }
     for (waiter, reply, changed, offset) in answers {
         let answer = match &failed {
@@ -182,15 +199,15 @@ async fn serve(inner: &Inner, group: Vec<Waiting>) {
 }
 
 /// One batch: recovery keeps all of a command or nothing.
-fn append(log: &Log, records: &[Record]) -> Result<(), String> {
+fn append(log: &Log, records: &[Record], leader_epoch: i32) -> Result<(), String> {
     let now = wall_clock_ms();
     let mut batch = BatchBuilder::new(Compression::None);
     for record in records {
         batch.push(now, None, Some(&record.encode()), &[]);
     }
     let base_offset = log.log_end_offset();
-    let patch = Patch { base_offset, leader_epoch: EPOCH, log_append_time_ms: None };
-    log.assign_leader_epoch(EPOCH);
+    let patch = Patch { base_offset, leader_epoch, log_append_time_ms: None };
+    log.assign_leader_epoch(leader_epoch);
     log.append(&batch.finish(), patch).map(|_| ()).map_err(|e| e.to_string())
 }
 
@@ -208,45 +225,13 @@ async fn make_durable(log: &Log) -> Result<(), String> {
     Ok(())
 }
 
-/// Err names the offset (and the file, by its first offset) that can't be read.
-async fn replay(log: &Log, image: &mut Image) -> Result<(), String> {
-    let end = log.log_end_offset();
-    while image.offset < end {
-        let at = image.offset;
-        let read = log.read(at, end, METADATA_READ_BYTES, true).await.map_err(|e| e.to_string())?;
-        let mut bytes = Vec::with_capacity(read.bytes);
-        read.chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            let bad = |why: String, offset: Offset| format!("offset {offset}: {why}");
-            let header = BatchHeader::parse(rest).map_err(|e| bad(e.to_string(), image.offset))?;
-            if header.base_offset != image.offset || header.size_bytes() > rest.len() {
-                let why = format!("a batch of offset {} is there instead", header.base_offset);
-                return Err(bad(why, image.offset));
-            }
-            let (batch, after) = rest.split_at(header.size_bytes());
-            rest = after;
-            if !header.is_control() {
-                let mut failed = None;
-                for_each_record(batch, &mut |record| {
-                    let offset = header.base_offset + record.offset_delta as i64;
-                    let decoded = Record::decode(record.value.unwrap_or_default());
-                    let applied = decoded.and_then(|r| image.apply(&r));
-                    failed = applied.err().map(|why| bad(why, offset));
-                    failed.is_none()
-                })
-                .map_err(|e| bad(e.to_string(), header.base_offset))?;
-                if let Some(why) = failed {
-                    return Err(why);
-                }
-            }
-            image.offset = header.last_offset() + 1;
-        }
-        if image.offset == at {
-            return Err(format!("offset {at}: nothing to read below the log's end, {end}"));
-        }
+/// After a failure: takes back what was not answered (all that is not durable), checks the rest.
+async fn make_writable(log: &Log) -> Result<(), String> {
+    if log.is_writable() {
+        return Ok(());
     }
-    Ok(())
+    log.cut_back(|_, durable| durable).await.map_err(|e| e.to_string())?;
+    log.repair().await.map_err(|e| e.to_string())
 }
 
 /// A random (version 4) id whose text, in Kafka's base64, does not begin with a dash.
@@ -257,20 +242,5 @@ fn random_uuid() -> TopicId {
         if id.as_bytes()[0] >> 2 != 62 {
             return id;
         }
-    }
-}
-
-fn log_config() -> LogConfig {
-    LogConfig {
-        segment_bytes: 1 << 30,
-        segment_ms: i64::MAX,
-        segment_jitter_ms: 0,
-        index_interval_bytes: 4096,
-        segment_index_bytes: 10 * 1024 * 1024,
-        retention_ms: -1,
-        retention_bytes: -1,
-        cleanup_delete: false,
-        file_delete_delay_ms: 60_000,
-        preallocate: false,
     }
 }

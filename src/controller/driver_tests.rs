@@ -7,10 +7,14 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::image::PartitionChange;
 use super::records::Record;
 use super::*;
 use crate::config::BrokerConfig;
 use crate::runtime::executor::{ExecutorSpec, block_on};
+use crate::types::Compression;
+use crate::wire::record_batch;
+use crate::wire::records::BatchBuilder;
 
 fn options(dir: &Path) -> ControllerOptions {
     let endpoint = BrokerEndpoint {
@@ -130,5 +134,112 @@ fn callers_that_go_away_do_not_stop_the_others() {
         assert!(matches!(&reply, Reply::CreateTopics(r) if r[0].is_ok()));
         assert!(c.image().topic("gone").is_some(), "it was asked before");
         c.close().await.unwrap();
+    });
+}
+
+fn topic_of(name: &str) -> [Record; 2] {
+    let id = crate::types::TopicId::from_u128(name.len() as u128);
+    let (replicas, isr) = (vec![0], vec![0]);
+    let state = PartitionImage { replicas, isr, leader: 0, leader_epoch: 3, partition_epoch: 0 };
+    let topic = Record::Topic { name: name.to_string(), id };
+    [topic, Record::Partition { topic: id, partition: 0, state }]
+}
+
+#[test]
+fn a_metadata_transaction_counts_when_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_path_buf();
+    run(async move {
+        let c = open(&path).await.unwrap();
+        for (name, end) in [("kept", Record::EndTransaction), ("undone", Record::AbortTransaction)]
+        {
+            c.append_raw(Record::BeginTransaction).await;
+            for record in topic_of(name) {
+                c.append_raw(record).await;
+            }
+            c.append_raw(end).await;
+        }
+        c.append_raw(Record::BeginTransaction).await;
+        for record in topic_of("left open") {
+            c.append_raw(record).await;
+        }
+        drop(c);
+        // Twice: the first start ends what was left open.
+        for _ in 0..2 {
+            let c = open(&path).await.unwrap();
+            let names: Vec<String> = c.image().topics.keys().map(|n| n.to_string()).collect();
+            assert_eq!(names, ["kept"]);
+        }
+        let c = open(&path).await.unwrap();
+        c.submit(create("later", 1)).await;
+        drop(c);
+        assert!(open(&path).await.unwrap().image().topic("later").is_some());
+    });
+}
+
+#[test]
+fn partitions_without_a_leader_get_this_broker() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_path_buf();
+    run(async move {
+        let c = open(&path).await.unwrap();
+        let feature = "eligible.leader.replicas.version".to_string();
+        c.append_raw(Record::FeatureLevel { name: feature, level: 1 }).await;
+        for record in topic_of("orders") {
+            c.append_raw(record).await;
+        }
+        // As Kafka stops: nobody leads, nobody is in sync.
+        let change = PartitionChange { isr: Some(vec![]), leader: Some(-1), ..Default::default() };
+        let topic = crate::types::TopicId::from_u128("orders".len() as u128);
+        c.append_raw(Record::PartitionChange { topic, partition: 0, change }).await;
+        drop(c);
+        for _ in 0..2 {
+            let image = open(&path).await.unwrap().image();
+            let p = &image.topic("orders").unwrap().partitions[0];
+            // One epoch for having none, one for the new leader; the second start changes nothing.
+            assert_eq!(
+                (p.leader, &p.isr[..], p.leader_epoch, p.partition_epoch),
+                (0, &[0][..], 5, 2)
+            );
+        }
+    });
+}
+
+#[test]
+fn a_snapshot_stands_for_the_log_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_path_buf();
+    run(async move {
+        let mut records = BatchBuilder::new(Compression::None);
+        for record in topic_of("old") {
+            records.push(1, None, Some(&record.encode()), &[]);
+        }
+        let mut bytes = records.finish().to_vec();
+        let whole = bytes.len();
+        let mut footer = BatchBuilder::new(Compression::None);
+        footer.push(1, Some(&[0, 0, 0, 4]), Some(&[0, 0, 0]), &[]);
+        let mut footer = footer.finish().to_vec();
+        footer[22] |= 0x20;
+        record_batch::patch_crc(&mut footer);
+        bytes.extend(footer);
+        let log = path.join("__cluster_metadata-0");
+        std::fs::create_dir(&log).unwrap();
+        let snapshot = log.join("00000000000000000100-0000000007.checkpoint");
+        std::fs::write(&snapshot, &bytes[..whole]).unwrap();
+        let error = open(&path).await.err().unwrap();
+        assert!(error.contains("not a whole snapshot: its last batch is missing"), "{error}");
+        std::fs::write(&snapshot, &bytes).unwrap();
+        for offset in [101, 103] {
+            let c = open(&path).await.unwrap();
+            assert!(c.image().topic("old").is_some());
+            // The broker's own record; at the second start the two below.
+            assert_eq!(c.image().offset, offset);
+            c.append_raw(Record::NoOp).await;
+            c.append_raw(Record::NoOp).await;
+        }
+        // Without it, nobody knows what was before the log.
+        std::fs::remove_file(&snapshot).unwrap();
+        let error = open(&path).await.err().unwrap();
+        assert!(error.contains("begins with offset 100 and has no snapshot"), "{error}");
     });
 }

@@ -24,6 +24,33 @@ pub struct PartitionImage {
     pub partition_epoch: i32,
 }
 
+/// What a record changes of a partition; `None` leaves it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartitionChange {
+    pub isr: Option<Vec<i32>>,
+    /// A new leader, or none (-1); the leader epoch moves on either way.
+    pub leader: Option<i32>,
+    pub replicas: Option<Vec<i32>>,
+    /// Nobody is eligible beside the ISR (KIP-966): Kafka's field, which Spindle only ever empties.
+    pub clears_elr: bool,
+}
+
+impl PartitionImage {
+    fn change(&mut self, change: &PartitionChange) {
+        if let Some(isr) = &change.isr {
+            self.isr = isr.clone();
+        }
+        if let Some(replicas) = &change.replicas {
+            self.replicas = replicas.clone();
+        }
+        if let Some(leader) = change.leader {
+            self.leader = leader;
+            self.leader_epoch += 1;
+        }
+        self.partition_epoch += 1;
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicImage {
     pub name: Arc<str>,
@@ -58,6 +85,8 @@ pub struct Image {
     /// Dynamic configs; broker "" is the cluster-wide default.
     pub configs: HashMap<(ResourceType, String), Arc<BTreeMap<String, String>>>,
     pub next_producer_id: i64,
+    /// Finalized levels; one at 0 is not there.
+    pub features: BTreeMap<String, i16>,
 }
 
 impl Image {
@@ -129,7 +158,29 @@ impl Image {
                 }
                 self.next_producer_id = *next;
             }
-            Record::FeatureLevel { .. } | Record::NoOp => {}
+            Record::PartitionChange { topic, partition, change } => {
+                let name = self.topic_names.get(topic);
+                let image = name.and_then(|name| self.topics.get_mut(name));
+                let image = image.ok_or_else(|| format!("change of an unknown topic {topic}"))?;
+                let image = Arc::make_mut(image);
+                let index = usize::try_from(*partition).unwrap_or(usize::MAX);
+                match image.partitions.get_mut(index) {
+                    Some(p) => p.change(change),
+                    None => return Err(format!("{} has no partition {partition}", image.name)),
+                }
+            }
+            Record::FeatureLevel { name, level } => {
+                match level {
+                    0 => self.features.remove(name),
+                    level => self.features.insert(name.clone(), *level),
+                };
+            }
+            Record::UnregisterBroker { broker_id } => {
+                self.brokers.remove(broker_id);
+            }
+            // What lies between the marks of a transaction is kept or undone by who replays.
+            Record::BeginTransaction | Record::EndTransaction | Record::AbortTransaction => {}
+            Record::NoOp | Record::Unused { .. } => {}
         }
         Ok(())
     }

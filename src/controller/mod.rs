@@ -9,7 +9,9 @@ pub mod image;
 mod plan;
 mod plan_configs;
 mod plan_topics;
+mod record_fields;
 pub mod records;
+mod replay;
 
 pub use driver::Controller;
 pub use image::{BrokerEndpoint, BrokerImage, Image, PartitionImage, ResourceType, TopicImage};

@@ -4,7 +4,8 @@
 //! A (broker, core) port that KRaft has no field for is an endpoint of its own, `PLAINTEXT@1`, and the number of
 //! shards is the highest level of the feature `spindle.shards`: Kafka's tools can show both.
 
-use super::image::{BrokerEndpoint, BrokerImage, PartitionImage, ResourceType};
+use super::image::{BrokerEndpoint, BrokerImage, PartitionChange, PartitionImage, ResourceType};
+use super::record_fields::{Reader, Writer};
 use crate::types::TopicId;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,18 +43,63 @@ pub enum Record {
         name: String,
         level: i16,
     },
+    PartitionChange {
+        topic: TopicId,
+        partition: i32,
+        change: PartitionChange,
+    },
+    UnregisterBroker {
+        broker_id: i32,
+    },
     NoOp,
+    /// What follows counts from its end on, or not at all (KIP-868).
+    BeginTransaction,
+    EndTransaction,
+    AbortTransaction,
+    /// A kind of KRaft's that Spindle has no use for.
+    Unused {
+        kind: &'static str,
+    },
 }
 
-const FRAME_VERSION: u32 = 1;
+pub(super) const FRAME_VERSION: u32 = 1;
 const REGISTER_BROKER: u32 = 0;
 const TOPIC: u32 = 2;
 const PARTITION: u32 = 3;
 const CONFIG: u32 = 4;
+const UNREGISTER_BROKER: u32 = 1;
+const PARTITION_CHANGE: u32 = 5;
 const REMOVE_TOPIC: u32 = 9;
 const FEATURE_LEVEL: u32 = 12;
 const PRODUCER_IDS: u32 = 15;
 const NO_OP: u32 = 20;
+const BEGIN_TRANSACTION: u32 = 23;
+const END_TRANSACTION: u32 = 24;
+const ABORT_TRANSACTION: u32 = 25;
+
+/// What a broker of its own has no use for, and what Spindle does not have: ids and names of KRaft's.
+const UNUSED: &[(u32, &str)] = &[
+    (7, "FENCE_BROKER_RECORD"),
+    (8, "UNFENCE_BROKER_RECORD"),
+    (10, "DELEGATION_TOKEN_RECORD"),
+    (11, "USER_SCRAM_CREDENTIAL_RECORD"),
+    (14, "CLIENT_QUOTA_RECORD"),
+    (17, "BROKER_REGISTRATION_CHANGE_RECORD"),
+    (18, "ACCESS_CONTROL_ENTRY_RECORD"),
+    (19, "REMOVE_ACCESS_CONTROL_ENTRY_RECORD"),
+    (21, "ZK_MIGRATION_STATE_RECORD"),
+    (22, "REMOVE_USER_SCRAM_CREDENTIAL_RECORD"),
+    (26, "REMOVE_DELEGATION_TOKEN_RECORD"),
+    (27, "REGISTER_CONTROLLER_RECORD"),
+    (28, "CLEAR_ELR_RECORD"),
+];
+
+/// Tagged fields of a partition change.
+const TAG_ISR: u32 = 0;
+const TAG_LEADER: u32 = 1;
+const TAG_REPLICAS: u32 = 2;
+const TAG_ELR: u32 = 6;
+const TAG_LAST_KNOWN_ELR: u32 = 7;
 
 /// What a finalized feature of this name says: which versions of records the log may hold.
 pub const METADATA_VERSION: (&str, i16) = ("metadata.version", 7);
@@ -135,7 +181,37 @@ impl Record {
                 w.string(name);
                 w.i16(*level);
             }
+            Record::UnregisterBroker { broker_id } => {
+                w.frame(UNREGISTER_BROKER, 0);
+                w.i32(*broker_id);
+                w.i64(-1);
+            }
+            Record::PartitionChange { topic, partition, change } => {
+                w.frame(PARTITION_CHANGE, if change.clears_elr { 2 } else { 0 });
+                w.i32(*partition);
+                w.uuid(topic);
+                let ids = |ids: &[i32]| {
+                    let mut field = Writer(Vec::new());
+                    field.i32s(ids);
+                    field
+                };
+                let mut tags = Vec::new();
+                tags.extend(change.isr.as_ref().map(|isr| (TAG_ISR, ids(isr))));
+                tags.extend(
+                    change.leader.map(|id| (TAG_LEADER, Writer(id.to_be_bytes().to_vec()))),
+                );
+                tags.extend(change.replicas.as_ref().map(|r| (TAG_REPLICAS, ids(r))));
+                if change.clears_elr {
+                    tags.extend([(TAG_ELR, ids(&[])), (TAG_LAST_KNOWN_ELR, ids(&[]))]);
+                }
+                w.tags(&tags);
+                return w.0;
+            }
             Record::NoOp => w.frame(NO_OP, 0),
+            Record::BeginTransaction => w.frame(BEGIN_TRANSACTION, 0),
+            Record::EndTransaction => w.frame(END_TRANSACTION, 0),
+            Record::AbortTransaction => w.frame(ABORT_TRANSACTION, 0),
+            Record::Unused { kind } => unreachable!("{kind} is only ever read"),
         }
         w.no_tags();
         w.0
@@ -150,8 +226,12 @@ impl Record {
         let (key, version) = (r.uvarint()?, r.uvarint()?);
         let newest = match key {
             REGISTER_BROKER => 4,
-            PARTITION => 2,
-            TOPIC | CONFIG | REMOVE_TOPIC | FEATURE_LEVEL | PRODUCER_IDS | NO_OP => 0,
+            PARTITION | PARTITION_CHANGE => 2,
+            TOPIC | CONFIG | REMOVE_TOPIC | FEATURE_LEVEL | PRODUCER_IDS | NO_OP
+            | UNREGISTER_BROKER | BEGIN_TRANSACTION | END_TRANSACTION | ABORT_TRANSACTION => 0,
+            _ if let Some((_, kind)) = UNUSED.iter().find(|(id, _)| *id == key) => {
+                return Ok(Record::Unused { kind });
+            }
             _ => return Err(format!("metadata record of an unknown kind: api key {key}")),
         };
         if version > newest {
@@ -176,6 +256,9 @@ impl Record {
                 resource: match r.i8()? {
                     RESOURCE_TOPIC => ResourceType::Topic,
                     RESOURCE_BROKER => ResourceType::Broker,
+                    // Of client metrics (KIP-714) and of groups (KIP-848).
+                    16 => return Ok(Record::Unused { kind: "CONFIG_RECORD of client metrics" }),
+                    32 => return Ok(Record::Unused { kind: "CONFIG_RECORD of a group" }),
                     other => return Err(format!("config of an unknown resource type {other}")),
                 },
                 name: r.string()?,
@@ -188,9 +271,20 @@ impl Record {
                 Record::ProducerIds { broker_id: r.i32()?, broker_epoch: r.i64()?, next: r.i64()? }
             }
             FEATURE_LEVEL => Record::FeatureLevel { name: r.string()?, level: r.i16()? },
+            PARTITION_CHANGE => r.partition_change()?,
+            UNREGISTER_BROKER => {
+                let broker_id = r.i32()?;
+                r.i64()?; // its epoch
+                Record::UnregisterBroker { broker_id }
+            }
+            BEGIN_TRANSACTION => Record::BeginTransaction,
+            END_TRANSACTION => Record::EndTransaction,
+            ABORT_TRANSACTION => Record::AbortTransaction,
             _ => Record::NoOp,
         };
-        r.tags()?;
+        if key != PARTITION_CHANGE {
+            r.tags()?;
+        }
         if !r.0.is_empty() {
             return Err(format!("{} bytes after metadata record {key}", r.0.len()));
         }
@@ -198,125 +292,21 @@ impl Record {
     }
 }
 
-struct Writer(Vec<u8>);
-
-impl Writer {
-    fn frame(&mut self, key: u32, version: u32) {
-        self.uvarint(FRAME_VERSION);
-        self.uvarint(key);
-        self.uvarint(version);
-    }
-    fn uvarint(&mut self, mut n: u32) {
-        while n >= 0x80 {
-            self.0.push(n as u8 | 0x80);
-            n >>= 7;
-        }
-        self.0.push(n as u8);
-    }
-    fn length(&mut self, n: usize) {
-        self.uvarint(n as u32 + 1);
-    }
-    fn i16(&mut self, n: i16) {
-        self.0.extend(n.to_be_bytes());
-    }
-    fn i32(&mut self, n: i32) {
-        self.0.extend(n.to_be_bytes());
-    }
-    fn i64(&mut self, n: i64) {
-        self.0.extend(n.to_be_bytes());
-    }
-    fn uuid(&mut self, id: &TopicId) {
-        self.0.extend(id.as_bytes());
-    }
-    fn i32s(&mut self, items: &[i32]) {
-        self.length(items.len());
-        items.iter().for_each(|n| self.i32(*n));
-    }
-    fn string(&mut self, s: &str) {
-        self.length(s.len());
-        self.0.extend(s.as_bytes());
-    }
-    fn nullable(&mut self, s: Option<&str>) {
-        match s {
-            Some(s) => self.string(s),
-            None => self.0.push(0),
-        }
-    }
-    fn no_tags(&mut self) {
-        self.0.push(0);
-    }
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, n: usize) -> Result<&'a [u8], String> {
-        if n > self.0.len() {
-            return Err(format!("{n} more bytes needed where {} are left", self.0.len()));
-        }
-        let (head, tail) = self.0.split_at(n);
-        self.0 = tail;
-        Ok(head)
-    }
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        self.take(N).map(|b| b.try_into().unwrap_or([0; N]))
-    }
-    fn uvarint(&mut self) -> Result<u32, String> {
-        let mut n = 0u64;
-        for shift in (0..35).step_by(7) {
-            let [byte] = self.array()?;
-            n |= ((byte & 0x7f) as u64) << shift;
-            if byte & 0x80 == 0 {
-                return u32::try_from(n).map_err(|_| "a varint beyond 32 bits".to_string());
+impl Reader<'_> {
+    fn partition_change(&mut self) -> Result<Record, String> {
+        let (partition, topic) = (self.i32()?, self.uuid()?);
+        let mut change = PartitionChange::default();
+        self.each_tag(|tag, field| {
+            match tag {
+                TAG_ISR => change.isr = Some(field.i32s()?),
+                TAG_LEADER => change.leader = Some(field.i32()?),
+                TAG_REPLICAS => change.replicas = Some(field.i32s()?),
+                TAG_ELR => change.clears_elr = field.i32s()?.is_empty(),
+                _ => {}
             }
-        }
-        Err("a varint of more than 5 bytes".to_string())
-    }
-    /// Of something that may not be null; its items take at least a byte each.
-    fn length(&mut self) -> Result<usize, String> {
-        let n = self.uvarint()?.checked_sub(1).ok_or("null where a value is needed")? as usize;
-        if n > self.0.len() {
-            return Err(format!("length {n} where {} bytes are left", self.0.len()));
-        }
-        Ok(n)
-    }
-    fn i8(&mut self) -> Result<i8, String> {
-        Ok(i8::from_be_bytes(self.array()?))
-    }
-    fn i16(&mut self) -> Result<i16, String> {
-        Ok(i16::from_be_bytes(self.array()?))
-    }
-    fn i32(&mut self) -> Result<i32, String> {
-        Ok(i32::from_be_bytes(self.array()?))
-    }
-    fn i64(&mut self) -> Result<i64, String> {
-        Ok(i64::from_be_bytes(self.array()?))
-    }
-    fn uuid(&mut self) -> Result<TopicId, String> {
-        Ok(TopicId::from_bytes(self.array()?))
-    }
-    fn i32s(&mut self) -> Result<Vec<i32>, String> {
-        (0..self.length()?).map(|_| self.i32()).collect()
-    }
-    fn string(&mut self) -> Result<String, String> {
-        let n = self.length()?;
-        String::from_utf8(self.take(n)?.to_vec()).map_err(|_| "text is not UTF-8".to_string())
-    }
-    fn nullable(&mut self) -> Result<Option<String>, String> {
-        if self.0.first() == Some(&0) {
-            self.take(1)?;
-            return Ok(None);
-        }
-        self.string().map(Some)
-    }
-    /// Skips tagged fields: those of newer versions that matter here do not exist yet.
-    fn tags(&mut self) -> Result<(), String> {
-        for _ in 0..self.uvarint()? {
-            self.uvarint()?;
-            let n = self.uvarint()? as usize;
-            self.take(n)?;
-        }
-        Ok(())
+            Ok(())
+        })?;
+        Ok(Record::PartitionChange { topic, partition, change })
     }
 
     fn register_broker(&mut self, version: u32) -> Result<Record, String> {
@@ -392,6 +382,21 @@ mod tests {
             Record::RegisterBroker { broker, incarnation: id, epoch: 12 },
             Record::ProducerIds { broker_id: 1, broker_epoch: 2, next: 3000 },
             Record::FeatureLevel { name: "metadata.version".to_string(), level: 7 },
+            Record::PartitionChange {
+                topic: id,
+                partition: 5,
+                change: PartitionChange {
+                    isr: Some(vec![7]),
+                    leader: Some(7),
+                    replicas: Some(vec![7, 8]),
+                    clears_elr: true,
+                },
+            },
+            Record::PartitionChange { topic: id, partition: 5, change: PartitionChange::default() },
+            Record::UnregisterBroker { broker_id: 3 },
+            Record::BeginTransaction,
+            Record::EndTransaction,
+            Record::AbortTransaction,
             Record::NoOp,
         ] {
             let bytes = record.encode();
@@ -400,6 +405,25 @@ mod tests {
                 Record::decode(&bytes[..cut]).unwrap_err();
             }
         }
+    }
+
+    #[test]
+    fn a_partition_change_of_kafkas_is_read() {
+        // PartitionChangeRecord version 2 with all of its tagged fields, from Kafka 4.3.1's own class.
+        let hex = "01050200000005000000000000000100000000000000020900050200000007010400000007020903\
+            0000000700000008030502000000090405020000000a05010106010107010108110200000000000000030000\
+            000000000004";
+        let bytes: Vec<u8> = (0..hex.len() / 2)
+            .map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap())
+            .collect();
+        let (isr, replicas) = (Some(vec![7]), Some(vec![7, 8]));
+        let change = PartitionChange { isr, leader: Some(7), replicas, clears_elr: true };
+        let topic = TopicId::from_u64_pair(1, 2);
+        let record = Record::PartitionChange { topic, partition: 5, change };
+        assert_eq!(Record::decode(&bytes), Ok(record));
+        let unused = Record::Unused { kind: "REGISTER_CONTROLLER_RECORD" };
+        assert_eq!(Record::decode(&[1, 27, 0, 1, 2, 3]), Ok(unused));
+        Record::decode(&[1, 99, 0, 1, 2, 3]).unwrap_err();
     }
 
     #[test]

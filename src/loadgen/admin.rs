@@ -3,22 +3,24 @@
 //! Plain answers in this room's own types; errors carry Kafka's name. Works against any broker.
 //! Not here: the hot paths (`producer.rs`, `consumer.rs`), which encode their own frames.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, InitProducerIdRequest, ListOffsetsRequest,
-    MetadataRequest, TopicName,
+    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use smallvec::SmallVec;
 
-use super::client::{ClientError, Connection, RawRequest};
+use super::client::{Asked, ClientError, Connection, RawRequest};
 use crate::runtime::executor::run_blocking;
 use crate::runtime::{now, sleep};
 use crate::types::TopicId;
@@ -34,7 +36,14 @@ pub const FETCH_VERSIONS: (i16, i16) = (4, 18);
 pub const PRODUCE_BY_ID: i16 = 13;
 pub const FETCH_BY_ID: i16 = 13;
 
+/// From these versions on the client waits for the time that a quota asks for; before, the broker did (KIP-219).
+pub const PRODUCE_WAITS_ITSELF: i16 = 6;
+pub const FETCH_WAITS_ITSELF: i16 = 8;
+
 const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
+
+/// `resource_type` of DescribeConfigs.
+const TOPIC_RESOURCE: i8 = 2;
 
 /// `timestamp` of ListOffsets.
 pub const LATEST: i64 = -1;
@@ -223,11 +232,12 @@ impl Connection {
         let request =
             ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![asked]);
         let (answer, _) = self.call_latest(&request, limit).await?;
-        let found: Vec<_> = answer.topics.iter().flat_map(|t| &t.partitions).collect();
+        let partitions_found = answer.topics.iter().flat_map(|t| &t.partitions);
+        let found: BTreeMap<i32, _> = partitions_found.map(|p| (p.partition_index, p)).collect();
         let mut offsets = Vec::with_capacity(partitions.len());
         for &index in partitions {
             let what = format!("ListOffsets of {topic}-{index}");
-            let Some(p) = found.iter().find(|p| p.partition_index == index) else {
+            let Some(p) = found.get(&index) else {
                 return Err(ClientError::Protocol(format!("{what}: the answer leaves it out")));
             };
             check(what, p.error_code, None)?;
@@ -304,12 +314,47 @@ impl Connection {
         request: &FetchRequest,
         limit: Duration,
     ) -> Result<FetchResponse<Bytes>, ClientError> {
+        let body = self.start_fetch(version, request).answer(limit).await?;
+        self.fetched(version, &body)
+    }
+
+    /// Sends it; `fetched` reads what `Asked::answer` brings.
+    pub fn start_fetch(&self, version: i16, request: &FetchRequest) -> Asked {
         let correlation_id = self.next_correlation_id();
         let frame = fetch::encode_request(version, correlation_id, self.client_id(), request);
         let pieces = SmallVec::from_iter([frame]);
-        let raw = RawRequest { api_key: FETCH_KEY, version, correlation_id, pieces };
-        let body = self.exchange(raw, "Fetch", limit).await?;
-        fetch::decode_response(version, &body)
-            .map_err(|e| ClientError::Protocol(format!("Fetch: {e}")))
+        self.start(RawRequest { api_key: FETCH_KEY, version, correlation_id, pieces }, "Fetch")
+    }
+
+    pub fn fetched(&self, version: i16, body: &Bytes) -> Result<FetchResponse<Bytes>, ClientError> {
+        fetch::decode_response(version, body).map_err(|e| {
+            ClientError::Protocol(format!("{}: the answer to Fetch: {e}", self.addr()))
+        })
+    }
+
+    /// A topic's settings that are asked for and exist; values as the broker prints them.
+    pub async fn topic_configs(
+        &self,
+        topic: &str,
+        keys: &[&str],
+        limit: Duration,
+    ) -> Result<BTreeMap<String, String>, ClientError> {
+        let text = |s: &str| StrBytes::from_string(s.to_string());
+        let resource = DescribeConfigsResource::default()
+            .with_resource_type(TOPIC_RESOURCE)
+            .with_resource_name(text(topic))
+            .with_configuration_keys(Some(keys.iter().map(|k| text(k)).collect()));
+        let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+        let (answer, _) = self.call_latest(&request, limit).await?;
+        let mut configs = BTreeMap::new();
+        for result in answer.results {
+            let what = format!("reading the settings of topic {topic}");
+            check(what, result.error_code, result.error_message.as_ref())?;
+            for config in result.configs {
+                let value = config.value.map(|v| v.to_string()).unwrap_or_default();
+                configs.insert(config.name.to_string(), value);
+            }
+        }
+        Ok(configs)
     }
 }

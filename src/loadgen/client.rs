@@ -15,14 +15,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use kafka_protocol::messages::ApiVersionsRequest;
-use kafka_protocol::messages::api_versions_response::ApiVersionsResponse;
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
 use kafka_protocol::protocol::{Decodable, Request, StrBytes};
 use smallvec::SmallVec;
 
-use crate::runtime::mailbox::oneshot;
+use crate::runtime::mailbox::{OneshotReceiver, oneshot};
 use crate::runtime::{Notify, Stream, spawn, timeout};
-use crate::wire::frame;
+use crate::wire::{api_versions, frame};
 use transport::{read_loop, skip_tagged_fields, write_loop};
 
 /// Longest answer that is believed: beyond this the length is garbage.
@@ -43,15 +42,32 @@ pub enum ClientError {
     Closed { addr: SocketAddr, reason: String },
     #[error("{addr} did not answer {what} within {seconds} s")]
     Timeout { addr: SocketAddr, what: String, seconds: u64 },
-    #[error("{what}: {}{}", error_name(*.code), detail(.message))]
+    #[error("{what}: {}{}", error_name(*.code), detail(*.code, .message))]
     Broker { what: String, code: i16, message: Option<String> },
     #[error("{0}")]
     Protocol(String),
 }
 
-fn detail(message: &Option<String>) -> String {
-    message.as_ref().map(|m| format!(" ({m})")).unwrap_or_default()
+fn detail(code: i16, message: &Option<String>) -> String {
+    let said = message.as_ref().map(|m| format!(" ({m})")).unwrap_or_default();
+    forbidden(code).map_or(said.clone(), |why| format!("{said}: {why}"))
 }
+
+/// What to do about an answer that says that we may not.
+pub fn forbidden(code: i16) -> Option<&'static str> {
+    match code {
+        TOPIC_AUTHORIZATION_FAILED => Some(
+            "the broker's ACLs do not allow this to the principal of this connection; without TLS and SASL that is User:ANONYMOUS",
+        ),
+        CLUSTER_AUTHORIZATION_FAILED => Some(
+            "the broker's ACLs do not allow this on the cluster to the principal of this connection; without TLS and SASL that is User:ANONYMOUS",
+        ),
+        _ => None,
+    }
+}
+
+const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
+const CLUSTER_AUTHORIZATION_FAILED: i16 = 31;
 
 /// Kafka's name of an error code, as users know it from logs: `NOT_LEADER_OR_FOLLOWER`.
 pub fn error_name(code: i16) -> String {
@@ -69,6 +85,11 @@ pub fn error_name(code: i16) -> String {
         name.push(c.to_ascii_uppercase());
     }
     name
+}
+
+/// `Produce`, as Kafka names it.
+fn api_name(api_key: i16) -> String {
+    ApiKey::try_from(api_key).map_or(format!("API key {api_key}"), |known| format!("{known:?}"))
 }
 
 /// Who is told how a request ended.
@@ -108,6 +129,7 @@ struct Shared {
     stream: Stream,
     next_correlation_id: Cell<i32>,
     pending: RefCell<VecDeque<Pending>>,
+    answers: Cell<u64>,
     outgoing: RefCell<VecDeque<Outgoing>>,
     outgoing_ready: Notify,
     closed: RefCell<Option<ClientError>>,
@@ -147,6 +169,7 @@ impl Connection {
             stream,
             next_correlation_id: Cell::new(1),
             pending: RefCell::default(),
+            answers: Cell::new(0),
             outgoing: RefCell::default(),
             outgoing_ready: Notify::new(),
             closed: RefCell::default(),
@@ -184,14 +207,16 @@ impl Connection {
     /// The highest version of an API that the broker and `ours` (min, max) share.
     pub fn version(&self, api_key: i16, ours: (i16, i16)) -> Result<i16, ClientError> {
         let theirs = self.shared().versions.borrow().get(&api_key).copied();
+        let name = api_name(api_key);
         match theirs {
             None => Err(ClientError::Protocol(format!(
-                "the broker at {} does not have API key {api_key}",
+                "the broker at {} does not have {name}, which this generator needs",
                 self.addr()
             ))),
             Some((min, max)) if min > ours.1 || max < ours.0 => {
+                let which = if max < ours.0 { "old" } else { "new" };
                 Err(ClientError::Protocol(format!(
-                    "API key {api_key}: the broker at {} speaks versions {min} to {max}, this client {} to {}",
+                    "the broker at {} is too {which}: it speaks versions {min} to {max} of {name}, this generator {} to {}",
                     self.addr(),
                     ours.0,
                     ours.1
@@ -234,13 +259,8 @@ impl Connection {
         shared.outgoing_ready.notify_waiters();
     }
 
-    /// Sends a frame and waits for the body of its answer.
-    pub async fn exchange(
-        &self,
-        request: RawRequest,
-        what: &str,
-        limit: Duration,
-    ) -> Result<Bytes, ClientError> {
+    /// Sends a frame; its answer can be waited for later.
+    pub fn start(&self, request: RawRequest, what: &str) -> Asked {
         let (tell, answer) = oneshot();
         self.send(
             request,
@@ -249,15 +269,17 @@ impl Connection {
                 let _ = tell.send(result);
             })),
         );
-        match timeout(limit, answer).await {
-            Some(Ok(result)) => result,
-            Some(Err(_)) => Err(self.shared().closed_error("the request was dropped")),
-            None => Err(ClientError::Timeout {
-                addr: self.addr(),
-                what: what.to_string(),
-                seconds: limit.as_secs(),
-            }),
-        }
+        Asked { connection: self.clone(), what: what.to_string(), answer }
+    }
+
+    /// Sends a frame and waits for the body of its answer.
+    pub async fn exchange(
+        &self,
+        request: RawRequest,
+        what: &str,
+        limit: Duration,
+    ) -> Result<Bytes, ClientError> {
+        self.start(request, what).answer(limit).await
     }
 
     /// Any request of Kafka's, in a version the caller chooses.
@@ -267,7 +289,7 @@ impl Connection {
         request: &R,
         limit: Duration,
     ) -> Result<R::Response, ClientError> {
-        let what = format!("API key {} v{version}", R::KEY);
+        let what = format!("{} v{version}", api_name(R::KEY));
         let mut body = self.call_raw(R::KEY, version, request, &what, limit).await?;
         R::Response::decode(&mut body, version).map_err(|e| {
             ClientError::Protocol(format!(
@@ -316,7 +338,7 @@ impl Connection {
             version = 0;
             body = self.call_raw(KEY, version, &request, "ApiVersions", limit).await?;
         }
-        let answer = ApiVersionsResponse::decode(&mut body, version).map_err(|e| {
+        let answer = api_versions::decode_response(version, &body).map_err(|e| {
             ClientError::Protocol(format!(
                 "what listens at {} does not speak Kafka's protocol: {e}",
                 self.addr()
@@ -329,12 +351,31 @@ impl Connection {
                 message: None,
             });
         }
-        *self.shared().versions.borrow_mut() = answer
-            .api_keys
-            .iter()
-            .map(|api| (api.api_key, (api.min_version, api.max_version)))
-            .collect();
+        *self.shared().versions.borrow_mut() =
+            answer.apis.into_iter().map(|(key, min, max)| (key, (min, max))).collect();
         Ok(())
+    }
+}
+
+/// A request whose answer is still to come.
+pub struct Asked {
+    connection: Connection,
+    what: String,
+    answer: OneshotReceiver<Result<Bytes, ClientError>>,
+}
+
+impl Asked {
+    /// The body of the answer.
+    pub async fn answer(self, limit: Duration) -> Result<Bytes, ClientError> {
+        match timeout(limit, self.answer).await {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(self.connection.shared().closed_error("the request was dropped")),
+            None => Err(ClientError::Timeout {
+                addr: self.connection.addr(),
+                what: self.what,
+                seconds: limit.as_secs(),
+            }),
+        }
     }
 }
 
@@ -369,6 +410,7 @@ impl Shared {
         if frame.len() < 4 {
             return Err("an answer without a header".to_string());
         }
+        self.answers.set(self.answers.get() + 1);
         let correlation_id = frame.get_i32();
         let Some(request) = self.pending.borrow_mut().pop_front() else {
             return Err(format!("an answer to nothing (correlation id {correlation_id})"));

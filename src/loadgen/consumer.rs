@@ -1,297 +1,145 @@
-//! One consumer's loop against one leader: fetches the partitions it was given (its own assignment,
-//! no group, no fetch session), checks every record and times it from its stamp.
+//! One consumer's loop against one leader: reads the lanes it was given (its own assignment, no
+//! group) from where they ended before the run, checks every record and times it from its stamp.
 //! Lives on one executor. After the producers' end it reads on to the last acknowledged offset, for as
 //! long as there is progress; what is missing then is lost.
 
+mod fetcher;
+mod reader;
+pub mod replay;
+
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::check::SequenceCheck;
 use super::client::{ClientError, Connection, error_name};
-use super::control::{ConsumerSeen, Control};
-use super::stamp::{Stamp, StampError};
-use super::stats::ThreadStats;
-use crate::runtime::{now, sleep, yield_if_needed};
-use crate::wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
-use crate::wire::record_batch::{BatchError, BatchHeader};
-use crate::wire::records::for_each_record;
-
-/// Fetch answers with an error, in a row, after which the run is pointless.
-const ERRORS_IN_A_ROW_MAX: u32 = 100;
-
-struct Assigned {
-    partition: i32,
-    position: i64,
-}
+use super::control::Control;
+use super::stats::{Latency, ThreadStats};
+use crate::runtime::{now, yield_if_needed};
+use fetcher::{Assigned, Fetcher};
+use reader::Reader;
 
 struct Consumer {
     control: Arc<Control>,
     stats: Arc<ThreadStats>,
-    assigned: Vec<Assigned>,
-    seen: ConsumerSeen,
+    lanes: Vec<usize>,
+    reader: Reader,
     last_progress_ns: u64,
-    errors_in_a_row: u32,
-    /// (latency's intended time, records) of the answer being read.
-    runs: Vec<(u64, u32)>,
 }
 
-/// Partitions of one consumer that `node` leads; runs until they are read to the acknowledged end.
+/// The lanes of one consumer that `node` leads; runs until they are read to the acknowledged end.
 pub async fn run(
     control: Arc<Control>,
     stats: Arc<ThreadStats>,
     consumer: u32,
     node: usize,
-    partitions: Vec<i32>,
+    lanes: Vec<usize>,
 ) {
-    let assigned = partitions.iter().map(|&partition| Assigned {
-        partition,
-        position: control.layout.places[partition as usize].start_offset,
-    });
     let mut this = Consumer {
-        assigned: assigned.collect(),
+        reader: Reader::new(control.clone(), control.run, control.run),
         stats,
-        seen: ConsumerSeen::default(),
+        lanes,
         last_progress_ns: now().0,
-        errors_in_a_row: 0,
-        runs: Vec::new(),
         control: control.clone(),
     };
     if let Err(e) = this.consume(consumer, node).await {
         let id = control.layout.nodes[node].id;
         control.error(now().0, "Fetch: connection lost".to_string());
         control.fail(now().0, format!("broker node {id}: {e}"));
-        this.seen.cut_off = this.behind();
+        this.reader.seen.cut_off = this.lanes;
     }
-    control.outcome(|o| o.seen.push(std::mem::take(&mut this.seen)));
+    control.outcome(|o| o.seen.push(this.reader.seen));
     control.consumer_ended();
 }
 
 impl Consumer {
     async fn consume(&mut self, consumer: u32, node: usize) -> Result<(), ClientError> {
         let control = self.control.clone();
-        let w = &control.workload;
         let addr = control.layout.nodes[node].addr;
         let name = format!("spindle-bench-consumer-{consumer}");
-        let connection = Connection::connect(addr, &name, w.request_timeout).await?;
-        let version = connection.fetch_version(control.layout.topic_id)?;
-        let limit = w.fetch_wait + w.request_timeout;
-        while !self.finished() {
-            let request = self.request();
-            let answer = connection.fetch(version, &request, limit).await?;
+        let limit = control.workload.request_timeout;
+        let connection = Connection::connect(addr, &name, limit).await?;
+        let starts = self.lanes.iter().map(|&l| (l, control.layout.places[l].start_offset));
+        let mut fetcher = Fetcher::new(control.clone(), connection, starts)?;
+        let mut asked = fetcher.ask();
+        while !self.finished(&fetcher.assigned) {
+            let answered = asked.is_some();
+            let parts = fetcher.answer(asked).await?;
             let arrived_ns = now().0;
-            self.stats.record(|window| {
-                let phase = control.schedule.phase(arrived_ns);
-                window.counts[phase as usize].fetches += 1;
-            });
-            let mut error = answer.error_code;
-            for partition in answer.topics.iter().flat_map(|t| &t.partitions) {
-                if partition.error_code != 0 {
-                    error = partition.error_code;
-                    continue;
-                }
-                for records in &partition.records {
-                    self.read(partition.index, records, arrived_ns)?;
-                    yield_if_needed().await;
-                }
+            // The broker works on the next answer while we look at this one.
+            asked = fetcher.ask();
+            self.reader.start();
+            for part in &parts {
+                self.reader.read(fetcher.assigned[part.slot].lane, part)?;
+                yield_if_needed().await;
             }
-            self.note_error(error).await;
+            // Silence that a quota asks for is no lack of progress.
+            if !parts.is_empty() || fetcher.is_throttled(arrived_ns) {
+                self.last_progress_ns = arrived_ns;
+            }
+            self.count(u64::from(answered), arrived_ns);
+            self.reader.seen.offset_gaps = fetcher.offset_gaps;
         }
         Ok(())
     }
 
-    fn request(&self) -> FetchRequest {
-        let w = &self.control.workload;
-        let partitions = self.assigned.iter().map(|a| FetchPartition {
-            index: a.partition,
-            current_leader_epoch: -1,
-            fetch_offset: a.position,
-            last_fetched_epoch: -1,
-            log_start_offset: -1,
-            max_bytes: w.fetch_partition_bytes,
-        });
-        FetchRequest {
-            replica_id: -1,
-            max_wait_ms: w.fetch_wait.as_millis() as i32,
-            min_bytes: 1,
-            max_bytes: w.fetch_bytes,
-            isolation_level: 0,
-            session_id: 0,
-            session_epoch: -1,
-            topics: vec![FetchTopic {
-                name: Bytes::copy_from_slice(w.topic.as_bytes()),
-                topic_id: self.control.layout.topic_id,
-                partitions: partitions.collect(),
-            }],
-            forgotten: Vec::new(),
-            rack_id: Bytes::new(),
-        }
-    }
-
-    /// Errors are counted; a broker that only answers with errors ends the run.
-    async fn note_error(&mut self, code: i16) {
-        if code == 0 {
-            self.errors_in_a_row = 0;
-            return;
-        }
-        let kind = format!("Fetch: {}", error_name(code));
-        self.errors_in_a_row += 1;
-        if self.errors_in_a_row >= ERRORS_IN_A_ROW_MAX {
-            let sentence = format!("{ERRORS_IN_A_ROW_MAX} fetches in a row failed: {kind}");
-            self.control.fail(now().0, sentence);
-        }
-        self.control.error(now().0, kind);
-        // The broker may be moving the partition; do not storm it.
-        sleep(Duration::from_millis(20)).await;
-    }
-
-    /// All batches of one partition's part of an answer; the last one may be cut off.
-    fn read(&mut self, partition: i32, records: &[u8], now_ns: u64) -> Result<(), ClientError> {
-        let Some(slot) = self.assigned.iter().position(|a| a.partition == partition) else {
-            return Err(ClientError::Protocol(format!(
-                "Fetch: the answer has partition {partition}, which was not asked for"
-            )));
-        };
-        let mut rest = records;
-        self.runs.clear();
-        let mut counted = 0;
-        while !rest.is_empty() {
-            let header = match BatchHeader::parse(rest) {
-                Ok(h) if h.size_bytes() <= rest.len() => h,
-                Ok(_) | Err(BatchError::Truncated { .. }) => break,
-                Err(e) => return Err(malformed(partition, self.assigned[slot].position, e)),
-            };
-            let (batch, after) = rest.split_at(header.size_bytes());
-            rest = after;
-            let position = self.assigned[slot].position;
-            if header.last_offset() < position {
-                continue;
-            }
-            if header.base_offset > position {
-                self.seen.offset_gaps += (header.base_offset - position) as u64;
-            }
-            self.assigned[slot].position = header.last_offset() + 1;
-            self.last_progress_ns = now_ns;
-            if header.is_control() {
-                continue;
-            }
-            counted += self.read_batch(partition, position, &header, batch)?;
-        }
-        if counted > 0 {
-            self.count(counted, records.len(), now_ns);
-        }
-        Ok(())
-    }
-
-    /// Says how many bytes of record values it had.
-    fn read_batch(
-        &mut self,
-        partition: i32,
-        position: i64,
-        header: &BatchHeader,
-        batch: &[u8],
-    ) -> Result<u64, ClientError> {
-        let run = self.control.run;
-        let (seen, runs) = (&mut self.seen, &mut self.runs);
-        let mut bytes = 0;
-        // Taken out of the map while it is used: a batch has one producer, so this is one look-up.
-        let mut taken: Option<(u32, SequenceCheck)> = None;
-        let walked = for_each_record(batch, &mut |record| {
-            if header.base_offset + i64::from(record.offset_delta) < position {
-                return true;
-            }
-            let value = record.value.unwrap_or_default();
-            seen.records += 1;
-            bytes += value.len() as u64;
-            let stamp = match Stamp::read(value) {
-                Ok(stamp) if stamp.run != run => {
-                    seen.foreign += 1;
-                    return true;
-                }
-                Ok(stamp) => stamp,
-                Err(StampError::TooShort | StampError::Checksum) => {
-                    seen.corrupted += 1;
-                    return true;
-                }
-            };
-            if stamp.partition != partition as u32 {
-                seen.misplaced += 1;
-            }
-            match &mut taken {
-                Some((producer, check)) if *producer == stamp.producer => {
-                    check.observe(stamp.sequence);
-                }
-                other => {
-                    if let Some((producer, check)) = other.take() {
-                        seen.checks.insert((producer, partition), check);
-                    }
-                    let key = (stamp.producer, partition);
-                    let mut check = seen.checks.remove(&key).unwrap_or_default();
-                    check.observe(stamp.sequence);
-                    *other = Some((stamp.producer, check));
-                }
-            }
-            match runs.last_mut() {
-                Some((due, records)) if *due == stamp.intended_ns => *records += 1,
-                _ => runs.push((stamp.intended_ns, 1)),
-            }
-            true
-        });
-        if let Some((producer, check)) = taken {
-            seen.checks.insert((producer, partition), check);
-        }
-        walked.map_err(|e| malformed(partition, position, e))?;
-        Ok(bytes)
-    }
-
-    fn count(&mut self, bytes: u64, wire_bytes: usize, now_ns: u64) {
-        let schedule = &self.control.schedule;
-        let runs = &self.runs;
+    fn count(&self, fetches: u64, now_ns: u64) {
+        let control = &self.control;
+        let reader = &self.reader;
         self.stats.record(|window| {
-            let counts = &mut window.counts[schedule.phase(now_ns) as usize];
-            counts.consumed_records += runs.iter().map(|r| u64::from(r.1)).sum::<u64>();
-            counts.consumed_bytes += bytes;
-            counts.consumed_wire_bytes += wire_bytes as u64;
-            for &(due_ns, records) in runs {
+            let counts = window.counts(control.span(now_ns));
+            counts.fetches += fetches;
+            counts.consumed_records += reader.records;
+            counts.consumed_bytes += reader.bytes;
+            counts.consumed_wire_bytes += reader.wire_bytes;
+            for &(due_ns, records) in &reader.runs {
                 let latency_ns = now_ns.saturating_sub(due_ns);
-                window.record_end_to_end(schedule.phase(due_ns), latency_ns, records.into());
+                let due = control.schedule.span(due_ns);
+                window.record(Latency::EndToEnd, due, latency_ns, records.into());
             }
         });
     }
 
-    /// Partitions that are not read to their acknowledged end.
-    fn behind(&self) -> Vec<i32> {
-        let behind = |a: &&Assigned| a.position < self.control.acked_end(a.partition);
-        self.assigned.iter().filter(behind).map(|a| a.partition).collect()
-    }
-
-    fn finished(&mut self) -> bool {
+    fn finished(&mut self, assigned: &[Assigned]) -> bool {
         let now_ns = now().0;
         if !self.control.producers_done() {
             // Quiet before the end is no lack of progress.
             self.last_progress_ns = now_ns;
             return false;
         }
-        if self.behind().is_empty() {
+        let behind: Vec<&Assigned> =
+            assigned.iter().filter(|a| a.position < self.control.acked_end(a.lane)).collect();
+        if behind.is_empty() {
             return true;
         }
         let waited_ns = now_ns.saturating_sub(self.last_progress_ns);
         let gives_up = waited_ns > self.control.workload.drain_timeout.as_nanos() as u64;
         if gives_up {
-            let behind = self.behind();
+            // Nobody could look where the broker answers with errors: that is not known to be lost.
+            let refused = behind.iter().filter(|a| a.error != 0).map(|a| a.lane);
+            self.reader.seen.cut_off.extend(refused);
             let seconds = self.control.workload.drain_timeout.as_secs();
-            self.control.fail(
-                now_ns,
-                format!(
-                    "partitions {behind:?} gave no more records for {seconds} s, though more were acknowledged"
-                ),
+            let names = partition_list(&self.control, &behind);
+            let sentence = format!(
+                "{names} gave no more records for {seconds} s, though more were acknowledged"
             );
+            self.control.fail(now_ns, sentence);
         }
         gives_up
     }
 }
 
-fn malformed(partition: i32, offset: i64, e: BatchError) -> ClientError {
-    ClientError::Protocol(format!("Fetch: partition {partition} at offset {offset}: {e}"))
+/// The first few by name, with the error that the broker answers.
+fn partition_list(control: &Control, assigned: &[&Assigned]) -> String {
+    const NAMED: usize = 8;
+    let name = |a: &&Assigned| {
+        let name = control.layout.partition_name(a.lane);
+        match a.error {
+            0 => name,
+            code => format!("{name} ({})", error_name(code)),
+        }
+    };
+    let names: Vec<String> = assigned.iter().take(NAMED).map(name).collect();
+    let more = match assigned.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    format!("{}{more}", names.join(", "))
 }

@@ -7,12 +7,19 @@
 pub mod admin;
 mod check;
 pub mod client;
+pub mod compare;
 mod consumer;
 mod control;
+mod disk;
+mod find;
+pub mod html;
+pub mod live;
 mod machine;
+mod observe;
+mod prefill;
 mod prepare;
 mod producer;
-mod report;
+pub mod report;
 mod run;
 pub mod stamp;
 mod stats;
@@ -21,7 +28,10 @@ mod workload;
 
 pub use control::{Control, Failure};
 pub use machine::{cores, process_cpu_seconds};
+pub use observe::{LocalBroker, ShardReading, THREADS};
 pub use report::{Percentiles, Report, Tick};
-pub use run::{LocalBroker, Surroundings, run};
+pub use run::{Surroundings, run};
 pub use text::{tick, tick_header};
-pub use workload::{Acks, Workload};
+pub use workload::{
+    Acks, ArrivalLaw, KeyLaw, LatencyBound, PayloadSource, PhaseSpec, Rate, SizeLaw, Workload,
+};

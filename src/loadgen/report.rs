@@ -1,18 +1,127 @@
-//! What the user sees and what `--json` writes: ticks, totals, percentiles, CPU cost, the verdict.
-//! Units are in every name. MB and GB are 10^6 and 10^9 bytes of record values. Pure: formats what it
-//! is given (`text.rs` has the words).
+//! The report of a run: the schema of `--json` and of everything that is made of it (text, HTML,
+//! comparison). `perf/report-schema.md` documents each field; a field that changes its meaning changes
+//! `FORMAT`. Units are in every name. MB and GB are 10^6 and 10^9 bytes of record values; times are
+//! seconds since the run's first record unless their name says otherwise. Plain data: `build.rs` fills it in.
+
+mod beside;
+pub mod build;
 
 use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::control::{Control, Failure, PartitionSent};
-use super::machine::{self, Machine};
-use super::stats::{Counts, ErrorCount, Phase, Window};
-use super::workload::{Acks, codec_name};
+use super::control::{Failure, Throttled};
+use super::machine::Machine;
+use super::stats::{Counts, ErrorCount};
 
-#[derive(Clone, Copy, Debug, Serialize)]
+/// 1 had no phases, no memory, no curves.
+pub const FORMAT: u32 = 2;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    pub format: u32,
+    /// Of the generator.
+    pub version: String,
+    /// Of the generator's source, when it was built from a checkout.
+    pub commit: Option<String>,
+    /// RFC 3339, UTC.
+    pub started_at: String,
+    /// As it was typed: repeats the run.
+    pub command: String,
+    pub scenario: Option<ScenarioInfo>,
+    pub configuration: Configuration,
+    pub machine: Machine,
+    pub broker: BrokerInfo,
+    pub prepare: Prepare,
+    pub measured_s: f64,
+    pub stopped_early_s: Option<f64>,
+    pub interrupted: bool,
+    /// Warm-up, measured phases and drain together.
+    pub whole_run: Counts,
+    /// All measured phases together, as are the rates and percentiles that follow.
+    pub measured: Counts,
+    pub produced_records_per_s: f64,
+    pub produced_mb_per_s: f64,
+    pub consumed_records_per_s: f64,
+    pub consumed_mb_per_s: f64,
+    /// From the intended send time to the answer; absent with acks=0.
+    pub ack: Option<Percentiles>,
+    /// From the intended send time to the consumer.
+    pub end_to_end: Option<Percentiles>,
+    /// The whole distribution: quantiles 0 to 1, denser towards 1.
+    pub ack_curve: Vec<CurvePoint>,
+    pub end_to_end_curve: Vec<CurvePoint>,
+    pub phases: Vec<PhaseReport>,
+    /// Each trial of a search for the highest rate, in the order they ran; the report's other
+    /// figures are those of the best one.
+    pub trials: Vec<Trial>,
+    /// Consumers that read the topic from its start beside the live traffic.
+    pub replay: Option<Replay>,
+    pub unsent_records: u64,
+    /// How long after the time it was due the generator itself made a record, in the measured phases: its own
+    /// share of the latencies, without what it waited for the broker. Absent at full speed.
+    #[serde(default)]
+    pub generator_lateness: Option<Percentiles>,
+    /// Of the measured phases.
+    pub cpu: CpuUse,
+    pub broker_cpu_s_per_gb_produced: Option<f64>,
+    /// Of GB produced and consumed together.
+    pub broker_cpu_s_per_gb_moved: Option<f64>,
+    pub broker_cpu_us_per_record: Option<f64>,
+    /// Produce requests.
+    pub broker_cpu_us_per_request: Option<f64>,
+    /// Of its process, since the run began: in this process that is with the generator.
+    pub broker_peak_rss_bytes: Option<u64>,
+    /// Of all its threads, in the measured phases.
+    pub broker_context_switches: Option<u64>,
+    pub generator_cpu_s_per_gb: Option<f64>,
+    /// Requests that crossed shards, in the measured phases.
+    pub data_crossings: Option<u64>,
+    pub verification: Verification,
+    pub errors: BTreeMap<String, ErrorCount>,
+    pub failures: Vec<Failure>,
+    /// By API ("Produce", "Fetch"): answers with which a quota of the broker asked us to wait.
+    #[serde(default)]
+    pub throttled: BTreeMap<String, Throttled>,
+    pub warnings: Vec<String>,
+    /// What the run could not look at, and why: a sentence each.
+    pub not_measured: Vec<String>,
+    pub ticks: Vec<Tick>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ScenarioInfo {
+    pub name: String,
+    /// What the scenario is there to answer.
+    pub question: String,
+    pub file: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct BrokerInfo {
+    /// Runs in the generator's process.
+    pub in_process: bool,
+    /// As `--broker-name` says; "Spindle" in process.
+    pub name: String,
+    pub pid: Option<u32>,
+    pub cluster_id: Option<String>,
+    /// Nodes that lead a partition of the run.
+    pub nodes: usize,
+    /// Keys that were set for the broker in this process.
+    pub overrides: Vec<String>,
+}
+
+/// Before the first record.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Prepare {
+    pub connect_ms: f64,
+    /// Absent when the topics were there already.
+    pub create_topics_ms: Option<f64>,
+    /// Until each partition had a leader that answers.
+    pub leaders_ms: f64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Percentiles {
     pub samples: u64,
     pub mean_us: f64,
@@ -20,32 +129,25 @@ pub struct Percentiles {
     pub p90_us: f64,
     pub p99_us: f64,
     pub p999_us: f64,
+    pub p9999_us: f64,
     pub max_us: f64,
 }
 
-impl Percentiles {
-    pub fn of(h: &Histogram<u64>) -> Option<Percentiles> {
-        let at = |q| h.value_at_quantile(q) as f64 / 1e3;
-        (!h.is_empty()).then(|| Percentiles {
-            samples: h.len(),
-            mean_us: h.mean() / 1e3,
-            p50_us: at(0.5),
-            p90_us: at(0.9),
-            p99_us: at(0.99),
-            p999_us: at(0.999),
-            max_us: h.max() as f64 / 1e3,
-        })
-    }
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct CurvePoint {
+    pub quantile: f64,
+    pub us: f64,
 }
 
 /// CPU spent in a stretch of time.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CpuUse {
     pub seconds: f64,
     pub broker_s: Option<f64>,
     /// By generator thread.
     pub generator_s: Vec<f64>,
     pub crossings: Option<u64>,
+    pub context_switches: Option<u64>,
 }
 
 impl CpuUse {
@@ -61,10 +163,58 @@ impl CpuUse {
 }
 
 /// One second (or so) of the run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tick {
     pub at_s: f64,
-    pub phase: &'static str,
+    /// Name of the phase; "drain" after the last one.
+    pub phase: String,
+    pub measured: bool,
+    /// What the open loop asked for at this time; absent at full speed.
+    pub intended_records_per_s: Option<f64>,
+    pub produced_records_per_s: f64,
+    pub produced_mb_per_s: f64,
+    pub consumed_records_per_s: f64,
+    pub consumed_mb_per_s: f64,
+    pub replayed_mb_per_s: f64,
+    pub ack: Option<Percentiles>,
+    pub end_to_end: Option<Percentiles>,
+    pub broker: Option<BrokerSample>,
+    pub generator_cpu_percent: f64,
+    /// Since the run's start.
+    pub errors: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct BrokerSample {
+    /// Of one CPU: 200 is two cores.
+    pub cpu_percent: f64,
+    /// Of its process: in this process that is with the generator.
+    pub rss_bytes: Option<u64>,
+    pub threads: Option<u64>,
+    /// Voluntary and involuntary, of all its threads.
+    pub context_switches_per_s: Option<f64>,
+    /// Of a Spindle in this process.
+    pub shards: Vec<ShardSample>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ShardSample {
+    pub shard: usize,
+    pub cpu_percent: f64,
+    /// Acknowledgements and parked fetches that wait on it at this moment.
+    pub queue: u64,
+    pub connections: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PhaseReport {
+    pub name: String,
+    pub measured: bool,
+    pub from_s: f64,
+    pub to_s: f64,
+    /// Intended records a second at its two ends; absent at full speed.
+    pub rate: Option<(f64, f64)>,
+    pub counts: Counts,
     pub produced_records_per_s: f64,
     pub produced_mb_per_s: f64,
     pub consumed_records_per_s: f64,
@@ -72,71 +222,75 @@ pub struct Tick {
     pub ack: Option<Percentiles>,
     pub end_to_end: Option<Percentiles>,
     pub broker_cpu_percent: Option<f64>,
-    pub generator_cpu_percent: f64,
-    pub errors: u64,
 }
 
-fn merged(two: &[Histogram<u64>; 2]) -> Option<Percentiles> {
-    match (two[0].is_empty(), two[1].is_empty()) {
-        (_, true) => Percentiles::of(&two[0]),
-        (true, _) => Percentiles::of(&two[1]),
-        _ => {
-            let mut both = two[0].clone();
-            both.add(&two[1]).ok()?;
-            Percentiles::of(&both)
-        }
-    }
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Trial {
+    pub rate_records_per_s: f64,
+    pub produced_records_per_s: f64,
+    /// The latency that the bound is about.
+    pub latency_us: f64,
+    pub kept: bool,
+    /// Why not: "p99 of 23 ms is over 10 ms", "3 % of the records could not be sent in time".
+    pub reason: String,
 }
 
-impl Tick {
-    pub fn new(at_s: f64, phase: Phase, window: &Window, cpu: &CpuUse, errors: u64) -> Tick {
-        let counts = window.all_counts();
-        let per_s = |n: u64| if cpu.seconds > 0.0 { n as f64 / cpu.seconds } else { 0.0 };
-        Tick {
-            at_s,
-            phase: match phase {
-                Phase::Warmup => "warmup",
-                Phase::Measured => "measured",
-                Phase::Drain => "drain",
-            },
-            produced_records_per_s: per_s(counts.produced_records),
-            produced_mb_per_s: per_s(counts.produced_bytes) / 1e6,
-            consumed_records_per_s: per_s(counts.consumed_records),
-            consumed_mb_per_s: per_s(counts.consumed_bytes) / 1e6,
-            ack: merged(&window.ack),
-            end_to_end: merged(&window.end_to_end),
-            broker_cpu_percent: cpu.broker_percent(),
-            generator_cpu_percent: cpu.generator_percent(),
-            errors,
-        }
-    }
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Replay {
+    pub consumers: u32,
+    pub started_s: f64,
+    pub records: u64,
+    pub bytes: u64,
+    pub mb_per_s: f64,
+    /// When the last of them had reached the live end; absent if that did not happen.
+    pub caught_up_s: Option<f64>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Configuration {
     pub bootstrap_server: String,
-    pub local_broker: bool,
-    pub broker_nodes: usize,
-    pub topic: String,
+    pub topics: Vec<String>,
+    /// Of each topic.
     pub partitions: usize,
+    pub topic_configs: Vec<(String, String)>,
     pub producers: u32,
     pub consumers: u32,
+    pub replay_consumers: u32,
+    #[serde(default)]
+    pub replay_after_s: f64,
+    /// Records that were written before the schedule began.
+    #[serde(default)]
+    pub prefill: u64,
     pub generator_threads: usize,
     pub generator_cpus: Vec<usize>,
-    pub record_bytes: usize,
+    /// As `--record-size` takes it, and so on.
+    pub record_size: String,
+    pub keys: String,
+    pub key_bytes: usize,
+    pub payload: String,
+    pub headers: u32,
+    pub header_bytes: usize,
+    pub arrivals: String,
+    /// 0 is full speed; of the phases there may be others.
     pub rate_records_per_s: f64,
     pub duration_s: f64,
     pub warmup_s: f64,
-    pub acks: &'static str,
-    pub compression: &'static str,
+    /// Ends the run when so many were made; absent: the duration does.
+    pub records: Option<u64>,
+    pub acks: String,
+    pub compression: String,
     pub linger_ms: f64,
     pub batch_bytes: usize,
     pub max_in_flight: usize,
     pub idempotence: bool,
+    pub fetch_min_bytes: i32,
+    pub fetch_max_wait_ms: f64,
+    pub fetch_partition_bytes: i32,
+    pub fetch_bytes: i32,
     pub seed: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verification {
     /// False without consumers: nobody looked.
     pub checked: bool,
@@ -156,203 +310,13 @@ pub struct Verification {
     pub not_read_back: u64,
 }
 
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    pub format: u32,
-    pub version: &'static str,
-    pub command: String,
-    pub configuration: Configuration,
-    pub machine: Machine,
-    pub cluster_id: Option<String>,
-    pub measured_s: f64,
-    pub stopped_early_s: Option<f64>,
-    pub interrupted: bool,
-    /// Warm-up, measured period and drain together.
-    pub whole_run: Counts,
-    pub measured: Counts,
-    pub produced_records_per_s: f64,
-    pub produced_mb_per_s: f64,
-    pub consumed_records_per_s: f64,
-    pub consumed_mb_per_s: f64,
-    /// From the intended send time to the answer; absent with acks=0.
-    pub ack: Option<Percentiles>,
-    /// From the intended send time to the consumer.
-    pub end_to_end: Option<Percentiles>,
-    pub unsent_records: u64,
-    pub cpu: CpuUse,
-    pub broker_cpu_s_per_gb_produced: Option<f64>,
-    pub broker_cpu_us_per_record: Option<f64>,
-    pub generator_cpu_s_per_gb: Option<f64>,
-    /// Requests that crossed shards, in the measured period.
-    pub data_crossings: Option<u64>,
-    pub verification: Verification,
-    pub errors: BTreeMap<String, ErrorCount>,
-    pub failures: Vec<Failure>,
-    pub warnings: Vec<String>,
-    pub ticks: Vec<Tick>,
-}
-
-/// Above this share of one CPU a generator thread is taken to be the limit.
-const GENERATOR_BUSY_PERCENT: f64 = 90.0;
-
-pub struct Inputs<'a> {
-    pub control: &'a Control,
-    pub total: &'a Window,
-    pub cpu: CpuUse,
-    pub measured_s: f64,
-    pub stopped_early_s: Option<f64>,
-    pub interrupted: bool,
-    pub local_broker: bool,
-    pub command: String,
-    pub ticks: Vec<Tick>,
-}
-
-impl Inputs<'_> {
-    pub fn report(self) -> Report {
-        let control = self.control;
-        let w = &control.workload;
-        let measured = self.total.counts[Phase::Measured as usize];
-        let per_s = |n: u64| if self.measured_s > 0.0 { n as f64 / self.measured_s } else { 0.0 };
-        let ratio = |a: f64, b: u64| (b > 0).then(|| a / b as f64);
-        let generator_s: f64 = self.cpu.generator_s.iter().sum();
-        let moved = measured.produced_bytes + measured.consumed_bytes;
-        let broker = self.cpu.broker_s;
-        let per_byte = broker.and_then(|s| ratio(s, measured.produced_bytes));
-        let per_record = broker.and_then(|s| ratio(s, measured.produced_records));
-        let mut report = Report {
-            format: 1,
-            version: env!("CARGO_PKG_VERSION"),
-            configuration: configuration(control, self.local_broker),
-            machine: machine::describe(),
-            cluster_id: control.layout.cluster_id.clone(),
-            measured_s: self.measured_s,
-            stopped_early_s: self.stopped_early_s,
-            interrupted: self.interrupted,
-            whole_run: self.total.all_counts(),
-            measured,
-            produced_records_per_s: per_s(measured.produced_records),
-            produced_mb_per_s: per_s(measured.produced_bytes) / 1e6,
-            consumed_records_per_s: per_s(measured.consumed_records),
-            consumed_mb_per_s: per_s(measured.consumed_bytes) / 1e6,
-            ack: Percentiles::of(&self.total.ack[1]),
-            end_to_end: Percentiles::of(&self.total.end_to_end[1]),
-            unsent_records: control.outcome(|o| o.unsent_records),
-            broker_cpu_s_per_gb_produced: per_byte.map(|s| s * 1e9),
-            broker_cpu_us_per_record: per_record.map(|s| s * 1e6),
-            generator_cpu_s_per_gb: ratio(generator_s, moved).map(|s| s * 1e9),
-            data_crossings: self.cpu.crossings,
-            cpu: self.cpu,
-            verification: verify(control),
-            errors: control.errors().0,
-            failures: control.failures(),
-            warnings: Vec::new(),
-            ticks: self.ticks,
-            command: self.command,
-        };
-        report.warnings = warnings(&report, w.rate);
-        report
-    }
-}
-
-fn configuration(control: &Control, local_broker: bool) -> Configuration {
-    let w = &control.workload;
-    Configuration {
-        bootstrap_server: w.bootstrap.clone(),
-        local_broker,
-        broker_nodes: control.layout.nodes.len(),
-        topic: w.topic.clone(),
-        partitions: control.layout.places.len(),
-        producers: w.producers,
-        consumers: w.consumers,
-        generator_threads: w.threads,
-        generator_cpus: w.cpus.clone(),
-        record_bytes: w.record_bytes,
-        rate_records_per_s: w.rate,
-        duration_s: w.duration.as_secs_f64(),
-        warmup_s: w.warmup.as_secs_f64(),
-        acks: w.acks.name(),
-        compression: codec_name(w.compression),
-        linger_ms: w.linger.as_secs_f64() * 1e3,
-        batch_bytes: w.batch_bytes,
-        max_in_flight: w.in_flight,
-        idempotence: w.idempotence,
-        seed: w.seed,
-    }
-}
-
-fn warnings(r: &Report, rate: f64) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let busy = r.cpu.generator_percent();
-    if busy >= GENERATOR_BUSY_PERCENT {
-        warnings.push(format!(
-            "the generator was the limit: one of its threads used {busy:.0} % of a CPU; add --threads, or read the rate as a lower bound of the broker's"
-        ));
-    }
-    if r.unsent_records > 0 {
-        warnings.push(format!(
-            "{} records were due at {rate} a second but not sent: the broker (or this machine) did not keep up, and the latencies leave them out",
-            r.unsent_records
-        ));
-    }
-    let unanswered = r.verification.records_sent.saturating_sub(r.verification.records_acked);
-    if unanswered > 0 {
-        warnings.push(format!(
-            "{unanswered} records were sent and never acknowledged: the ack latencies leave them out, so the true tail is longer"
-        ));
-    }
-    warnings
-}
-
-/// What was sent against what was seen.
-fn verify(control: &Control) -> Verification {
-    let w = &control.workload;
-    control.outcome(|outcome| {
-        let mut v = Verification { checked: w.consumers > 0, ..Verification::default() };
-        let cut_off: Vec<i32> = outcome.seen.iter().flat_map(|s| s.cut_off.clone()).collect();
-        for seen in &outcome.seen {
-            v.records_read += seen.records;
-            v.corrupted += seen.corrupted;
-            v.misplaced += seen.misplaced;
-            v.foreign += seen.foreign;
-            v.offset_gaps += seen.offset_gaps;
-            for check in seen.checks.values() {
-                v.duplicated += check.duplicates;
-                v.reordered += check.reordered;
-            }
-        }
-        let all = outcome.sent.iter().flat_map(|(producer, partitions)| {
-            partitions.iter().enumerate().map(move |(i, sent)| (*producer, i as i32, sent))
-        });
-        for (producer, partition, sent) in all {
-            v.records_sent += sent.sent;
-            v.records_acked += sent.acked;
-            let key = (producer, partition);
-            let check = outcome.seen.iter().find_map(|s| s.checks.get(&key));
-            let missing = missing(check, sent);
-            match cut_off.contains(&partition) {
-                true => v.not_read_back += missing,
-                false if v.checked => v.lost += missing,
-                false => {}
-            }
-        }
-        v
-    })
-}
-
-fn missing(check: Option<&super::check::SequenceCheck>, sent: &PartitionSent) -> u64 {
-    match check {
-        Some(check) => check.lost(sent.sent, &sent.not_acked),
-        None => super::check::SequenceCheck::default().lost(sent.sent, &sent.not_acked),
-    }
-}
-
 impl Report {
     /// What makes the run a failed one, a sentence each; empty when it is good.
     pub fn problems(&self) -> Vec<String> {
         let v = &self.verification;
         let mut problems: Vec<String> =
             self.failures.iter().map(|f| format!("at {:.1} s: {}", f.at_s, f.sentence)).collect();
-        let lossy = self.configuration.acks == Acks::None.name();
+        let lossy = self.configuration.acks == "0";
         let broken = [
             (if lossy { 0 } else { v.lost }, "acknowledged records were lost"),
             (v.duplicated, "records came twice"),

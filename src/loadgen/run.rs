@@ -1,32 +1,24 @@
 //! One run, from preparation to report: starts the generator's threads, shows a tick each second,
 //! waits (bounded) for producers to flush and consumers to drain, and compares both sides.
-//! Runs on the caller's OS thread, which does no traffic; reads CPU time at the edges of the measured
-//! period.
+//! Runs on the caller's OS thread, which does no traffic; reads CPU time at the edges of the schedule's
+//! spans.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::control::Control;
-use super::report::{CpuUse, Report, Tick};
-use super::stats::{Phase, Schedule, ThreadStats, Window};
-use super::workload::Workload;
-use super::{consumer, machine, prepare, producer, report};
+use super::control::{Control, Layout};
+use super::observe::{LocalBroker, Observer, Reading};
+use super::report::build::Inputs;
+use super::report::{BrokerInfo, CpuUse, Report, Tick};
+use super::stats::{ThreadStats, Window};
+use super::workload::{PayloadPool, Schedule, Workload};
+use super::{consumer, disk, find, machine, prefill, prepare, producer};
 use crate::runtime::executor::{ExecutorSpec, block_on, start_thread};
-use crate::runtime::{Notify, now, spawn};
-
-/// A broker that runs in this process.
-pub struct LocalBroker {
-    pub bootstrap: SocketAddr,
-    /// Of its shards' threads.
-    pub cpu_seconds: Box<dyn Fn() -> f64 + Send>,
-    /// Requests that had to cross shards.
-    pub data_crossings: Box<dyn Fn() -> u64 + Send>,
-    pub stop: Box<dyn FnOnce() + Send>,
-}
+use crate::runtime::{self, Notify, now, spawn};
 
 /// What the run may look at and tell beside the traffic.
 pub struct Surroundings<'a> {
@@ -38,14 +30,15 @@ pub struct Surroundings<'a> {
     pub command: String,
     pub on_tick: &'a mut dyn FnMut(&Tick),
     /// Called when the cluster is ready, with the run's facts.
-    pub on_ready: &'a mut dyn FnMut(&Control),
+    pub on_ready: &'a mut dyn FnMut(&Arc<Control>),
 }
 
 /// From "everything is started" to the first record: connections are made in it.
 const LEAD_IN: Duration = Duration::from_millis(300);
 /// Beyond every bounded wait inside: if this passes, the bound is broken and we say so.
 const SLACK: Duration = Duration::from_secs(15);
-const POLL: Duration = Duration::from_millis(5);
+pub(super) const POLL: Duration = Duration::from_millis(5);
+const TICK_NS: u64 = 1_000_000_000;
 
 fn spec(name: String, cpu: Option<usize>) -> ExecutorSpec {
     ExecutorSpec { name, cpu, spin_us: 0 }
@@ -54,22 +47,32 @@ fn spec(name: String, cpu: Option<usize>) -> ExecutorSpec {
 /// `Err` when nothing could be measured: a sentence.
 pub fn run(workload: Workload, around: Surroundings<'_>) -> Result<Report, String> {
     workload.validate()?;
+    if workload.find.is_some() {
+        return find::run(workload, around);
+    }
+    let started_at = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+    let payloads = Arc::new(PayloadPool::new(&workload)?);
     let w = workload.clone();
     let prepared = block_on(spec("bench-prepare".to_string(), None), move || async move {
         let layout = prepare::prepare(&w).await;
         layout.map(|l| (l, now().0, Instant::now()))
     });
-    let (layout, now_ns, clock) = prepared.map_err(|e| e.to_string())??;
+    let (mut layout, clock_ns, clock) = prepared.map_err(|e| e.to_string())??;
+    let run = run_tag(clock_ns);
+    let mut prefilled = None;
+    if workload.prefill > 0 {
+        let (pool, stop) = (payloads.clone(), &around.interrupted);
+        prefilled = Some(prefill::prefill(&workload, &mut layout, pool, run, clock_ns, stop)?);
+    }
+    let now_ns = clock_ns + clock.elapsed().as_nanos() as u64;
     let start_ns = now_ns + LEAD_IN.as_nanos() as u64;
-    let measure_ns = start_ns + workload.warmup.as_nanos() as u64;
-    let end_ns = measure_ns + workload.duration.as_nanos() as u64;
-    let schedule = Schedule { start_ns, measure_ns, end_ns };
-    let tag = now_ns ^ u64::from(std::process::id()).rotate_left(32) ^ wall_clock_ns();
-    let run = (tag ^ (tag >> 32)) as u32;
-    let control = Arc::new(Control::new(workload, layout, schedule, run));
+    let schedule = Schedule::new(&workload, start_ns);
+    let mut control = Control::new(workload, layout, schedule, payloads, run);
+    control.prefilled = prefilled;
+    let control = Arc::new(control);
     (around.on_ready)(&control);
     let threads = start_threads(&control)?;
-    let view = View { control: &control, threads: &threads, clock, clock_ns: now_ns };
+    let view = View { control: &control, threads: &threads, clock, clock_ns, started_at };
     let report = view.watch(around);
     for thread in threads {
         // One that is stuck was reported; it must not take us with it.
@@ -77,15 +80,25 @@ pub fn run(workload: Workload, around: Surroundings<'_>) -> Result<Report, Strin
             let _ = thread.handle.join();
         }
     }
-    let w = control.workload.clone();
-    if control.layout.created && !w.keep_topic && control.failures().is_empty() {
-        let name = spec("bench-cleanup".to_string(), None);
-        let deleted = block_on(name, move || async move { prepare::delete_topic(&w).await });
-        if let Ok(Err(e)) = deleted {
-            eprintln!("spindle bench: the topic was not deleted: {e}");
-        }
+    if !control.workload.keep_topic && control.failures().is_empty() {
+        delete_topics(&control.workload, control.layout.clone());
     }
     Ok(report)
+}
+
+/// Those that the run made.
+pub(super) fn delete_topics(w: &Workload, layout: Layout) {
+    let (name, w) = (spec("bench-cleanup".to_string(), None), w.clone());
+    let deleted = block_on(name, move || async move { prepare::delete_topics(&w, &layout).await });
+    if let Ok(Err(e)) = deleted {
+        eprintln!("spindle bench: the topic was not deleted: {e}");
+    }
+}
+
+/// Tells this run's records from those of any other.
+fn run_tag(now_ns: u64) -> u32 {
+    let tag = now_ns ^ u64::from(std::process::id()).rotate_left(32) ^ wall_clock_ns();
+    (tag ^ (tag >> 32)) as u32
 }
 
 fn wall_clock_ns() -> u64 {
@@ -93,36 +106,42 @@ fn wall_clock_ns() -> u64 {
     since.map_or(0, |d| d.as_nanos() as u64)
 }
 
-struct Thread {
+pub(super) struct Thread {
     stats: Arc<ThreadStats>,
     id: Arc<AtomicI32>,
-    handle: std::thread::JoinHandle<()>,
+    pub(super) handle: std::thread::JoinHandle<()>,
 }
 
-/// (consumer, node, partitions): one fetch loop each.
-type FetchLoop = (u32, usize, Vec<i32>);
+/// One consumer's lanes on one node.
+#[derive(Clone)]
+struct FetchLoop {
+    /// From the earliest offset, beside the live traffic.
+    replay: bool,
+    consumer: u32,
+    node: usize,
+    lanes: Vec<usize>,
+}
 
-/// Partition p belongs to consumer p mod consumers; one loop for each leader it has there.
-fn fetch_loops(control: &Control) -> Vec<FetchLoop> {
-    let consumers = control.workload.consumers as usize;
-    let mut loops: Vec<FetchLoop> = Vec::new();
-    if consumers == 0 {
-        return loops;
-    }
-    for (partition, place) in control.layout.places.iter().enumerate() {
-        let consumer = (partition % consumers) as u32;
-        match loops.iter_mut().find(|l| l.0 == consumer && l.1 == place.node) {
-            Some(l) => l.2.push(partition as i32),
-            None => loops.push((consumer, place.node, vec![partition as i32])),
+/// Lane l belongs to consumer l mod consumers; one loop for each leader it has there.
+fn fetch_loops(layout: &Layout, consumers: u32, replay: bool) -> Vec<FetchLoop> {
+    let mut loops: BTreeMap<(u32, usize), Vec<usize>> = BTreeMap::new();
+    if consumers > 0 {
+        for (lane, place) in layout.places.iter().enumerate() {
+            let consumer = (lane % consumers as usize) as u32;
+            loops.entry((consumer, place.node)).or_default().push(lane);
         }
     }
-    loops
+    let one = |((consumer, node), lanes)| FetchLoop { replay, consumer, node, lanes };
+    loops.into_iter().map(one).collect()
 }
 
-fn start_threads(control: &Arc<Control>) -> Result<Vec<Thread>, String> {
+pub(super) fn start_threads(control: &Arc<Control>) -> Result<Vec<Thread>, String> {
     let w = &control.workload;
-    let loops = fetch_loops(control);
-    control.expect(w.producers as usize, loops.len());
+    let replays = fetch_loops(&control.layout, w.replay_consumers, true);
+    let replay_count = replays.len();
+    let mut loops = fetch_loops(&control.layout, w.consumers, false);
+    loops.extend(replays);
+    control.expect(w.producers as usize, loops.len(), replay_count);
     let mut threads = Vec::with_capacity(w.threads);
     for index in 0..w.threads {
         let producers: Vec<u32> =
@@ -139,7 +158,7 @@ fn start_threads(control: &Arc<Control>) -> Result<Vec<Thread>, String> {
         let (control, thread_stats, thread_id) = (control.clone(), stats.clone(), id.clone());
         let cpu = w.cpus.get(index).copied();
         let handle = start_thread(spec(format!("bench-{index}"), cpu), move || {
-            thread_id.store(machine::current_thread_id(), Relaxed);
+            thread_id.store(runtime::thread_id(), Relaxed);
             generate(control, thread_stats, producers, consumers)
         });
         threads.push(Thread { stats, id, handle: handle.map_err(|e| e.to_string())? });
@@ -160,11 +179,14 @@ async fn generate(
         running.set(running.get() - 1);
         ended.notify_waiters();
     };
-    for (consumer, node, partitions) in consumers {
+    for FetchLoop { replay, consumer, node, lanes } in consumers {
         let (control, stats) = (control.clone(), stats.clone());
         let (running, ended) = (running.clone(), ended.clone());
         spawn(async move {
-            consumer::run(control, stats, consumer, node, partitions).await;
+            match replay {
+                false => consumer::run(control, stats, consumer, node, lanes).await,
+                true => consumer::replay::run(control, stats, consumer, node, lanes).await,
+            }
             tell(&running, &ended);
         });
     }
@@ -185,34 +207,13 @@ async fn generate(
     }
 }
 
-/// CPU time at one moment.
-#[derive(Clone, Debug, Default)]
-struct CpuReading {
-    at_ns: u64,
-    broker: Option<f64>,
-    generator: Vec<f64>,
-    crossings: Option<u64>,
-}
-
-impl CpuReading {
-    fn since(&self, earlier: &CpuReading) -> CpuUse {
-        let seconds = self.at_ns.saturating_sub(earlier.at_ns) as f64 / 1e9;
-        let generator = self.generator.iter().zip(&earlier.generator).map(|(now, then)| now - then);
-        CpuUse {
-            seconds,
-            broker_s: self.broker.zip(earlier.broker).map(|(now, then)| now - then),
-            generator_s: generator.collect(),
-            crossings: self.crossings.zip(earlier.crossings).map(|(now, then)| now - then),
-        }
-    }
-}
-
 struct View<'a> {
     control: &'a Arc<Control>,
     threads: &'a [Thread],
     /// The same moment on this thread's clock and on the runtime's.
     clock: Instant,
     clock_ns: u64,
+    started_at: String,
 }
 
 impl View<'_> {
@@ -220,61 +221,41 @@ impl View<'_> {
         self.clock_ns + self.clock.elapsed().as_nanos() as u64
     }
 
-    fn read_cpu(&self, around: &Surroundings<'_>, before: &CpuReading) -> CpuReading {
-        let of_thread = |(i, t): (usize, &Thread)| {
-            let known = before.generator.get(i).copied().unwrap_or(0.0);
-            // A thread that has ended keeps its last figure.
-            machine::thread_cpu_seconds(t.id.load(Relaxed)).unwrap_or(known)
-        };
-        let of_process = |pid| machine::process_cpu_seconds(pid).or(before.broker);
-        CpuReading {
-            at_ns: self.now_ns(),
-            broker: match around.broker {
-                Some(broker) => Some((broker.cpu_seconds)()),
-                None => around.broker_pid.and_then(of_process),
-            },
-            generator: self.threads.iter().enumerate().map(of_thread).collect(),
-            crossings: around.broker.map(|b| (b.data_crossings)()),
-        }
-    }
-
     fn watch(&self, around: Surroundings<'_>) -> Report {
         let control = self.control;
-        let schedule = control.schedule;
+        let schedule = &control.schedule;
         let w = &control.workload;
-        let mut total = Window::new();
-        let mut interval = Window::new();
-        let mut spare = Window::new();
+        let mut total = Window::default();
+        let mut interval = Window::default();
+        let mut spare = Window::default();
         let mut ticks: Vec<Tick> = Vec::new();
-        let first = self.read_cpu(&around, &CpuReading::default());
-        let mut last_cpu = CpuReading { at_ns: schedule.start_ns, ..first.clone() };
-        let (mut measured_from, mut measured_to) = (first, None);
-        let mut edges = vec![schedule.measure_ns, schedule.end_ns];
-        let mut next_tick_ns = schedule.start_ns + 1_000_000_000;
+        let mut edges = Edges::new(schedule);
+        let ids = self.threads.iter().map(|t| t.id.clone()).collect();
+        let mut observer = Observer::new(around.broker, around.broker_pid, ids);
+        let elsewhere = around.broker_pid.and_then(disk::log_directory);
+        let data = around.broker.map(|b| b.directory.clone()).or(elsewhere);
+        let machine = machine::describe(data.as_deref());
+        let mut last = observer.read(self.now_ns());
+        let mut next_tick_ns = schedule.start_ns + TICK_NS;
         let bound = w.request_timeout * 3 + w.drain_timeout + w.fetch_wait + SLACK;
-        let mut give_up_ns = schedule.end_ns + bound.as_nanos() as u64;
-        let mut stopped_early = None;
+        let bound_ns = bound.as_nanos() as u64;
         loop {
-            std::thread::sleep(POLL);
+            let wake_ns = next_tick_ns.min(edges.next_ns());
+            let sleep = Duration::from_nanos(wake_ns.saturating_sub(self.now_ns()));
+            std::thread::sleep(sleep.min(POLL));
             let now_ns = self.now_ns();
             if around.interrupted.load(Relaxed) {
-                control.stop();
+                control.stop(now_ns);
             }
-            if control.stopped() && stopped_early.is_none() && now_ns < schedule.end_ns {
-                stopped_early = Some(now_ns);
-                give_up_ns = now_ns + bound.as_nanos() as u64;
-                edges.retain(|e| *e == schedule.measure_ns && *e > now_ns);
-                if measured_to.is_none() && now_ns > schedule.measure_ns {
-                    measured_to = Some(self.read_cpu(&around, &last_cpu));
-                }
-            }
+            let end_ns = control.end_ns();
+            let give_up_ns = end_ns + bound_ns;
             let ended = control.producers_done() && control.consumers_done();
-            if edges.first().is_some_and(|edge| now_ns >= *edge) {
-                let cpu = self.read_cpu(&around, &last_cpu);
-                match edges.remove(0) == schedule.measure_ns {
-                    true => measured_from = cpu,
-                    false => measured_to = Some(cpu),
+            if edges.due(now_ns, end_ns) {
+                let reading = observer.read(self.now_ns());
+                if edges.readings.is_empty() {
+                    last = Reading { at_ns: schedule.start_ns, ..reading.clone() };
                 }
+                edges.passed(reading, end_ns);
             }
             if now_ns < next_tick_ns && !ended && now_ns < give_up_ns {
                 continue;
@@ -284,19 +265,21 @@ impl View<'_> {
                 interval.add(&spare);
             }
             if now_ns >= next_tick_ns {
-                let cpu = self.read_cpu(&around, &last_cpu);
+                let reading = observer.read(self.now_ns());
                 // The second that ends here, whichever moment of it we woke at.
-                let phase = schedule.phase(next_tick_ns.saturating_sub(500_000_000));
+                let middle_ns = next_tick_ns - TICK_NS / 2;
+                let span = control.span(middle_ns).map(|i| (&schedule.spans[i], middle_ns));
                 let at_s = schedule.seconds(now_ns);
                 let errors = control.error_count();
-                let tick = Tick::new(at_s, phase, &interval, &cpu.since(&last_cpu), errors);
+                let (cpu, broker) = (reading.since(&last), reading.sample_since(&last));
+                let tick = Tick::new(at_s, span, &interval, &cpu, broker, errors);
                 (around.on_tick)(&tick);
                 // The tail of the drain says nothing about the broker's rate.
-                if phase != Phase::Drain || tick.produced_records_per_s > 0.0 {
+                if span.is_some() || tick.produced_records_per_s > 0.0 {
                     ticks.push(tick);
                 }
-                last_cpu = cpu;
-                next_tick_ns += 1_000_000_000;
+                last = reading;
+                next_tick_ns += TICK_NS;
                 total.add(&interval);
                 interval.clear();
             }
@@ -310,19 +293,86 @@ impl View<'_> {
             }
         }
         total.add(&interval);
-        let measured_to = measured_to.unwrap_or_else(|| self.read_cpu(&around, &last_cpu));
-        let until_ns = stopped_early.unwrap_or(schedule.end_ns);
-        report::Inputs {
+        if !edges.closed {
+            edges.passed(observer.read(self.now_ns()), control.end_ns());
+        }
+        let mut not_measured = Vec::new();
+        if let Some((pid, at_ns)) = observer.broker_ended() {
+            let at_s = schedule.seconds(at_ns);
+            not_measured.push(format!(
+                "CPU and memory after {at_s:.1} s: broker process {pid} ended at {at_s:.1} s"
+            ));
+        }
+        if around.broker.is_some() {
+            let why = "the broker's memory alone: it shares this process with the generator";
+            not_measured.push(why.to_string());
+        }
+        let early = control.stopped() && control.end_ns() < schedule.end_ns();
+        Inputs {
             control,
             total: &total,
-            cpu: measured_to.since(&measured_from),
-            measured_s: until_ns.saturating_sub(schedule.measure_ns) as f64 / 1e9,
-            stopped_early_s: stopped_early.map(|at| schedule.seconds(at)),
+            spans_cpu: edges.uses(),
+            broker_peak_rss_bytes: observer.peak_rss_bytes(),
+            not_measured,
+            stopped_early_s: early.then(|| schedule.seconds(control.end_ns())),
             interrupted: around.interrupted.load(Relaxed),
-            local_broker: around.broker.is_some(),
+            machine,
+            broker: BrokerInfo {
+                in_process: around.broker.is_some(),
+                name: w.broker_name.clone(),
+                pid: around.broker_pid,
+                cluster_id: control.layout.cluster_id.clone(),
+                nodes: control.layout.nodes.len(),
+                overrides: around.broker.map_or_else(Vec::new, |b| b.overrides.clone()),
+            },
+            started_at: self.started_at.clone(),
             command: around.command,
             ticks,
         }
         .report()
+    }
+}
+
+/// CPU readings at the start, between spans, and at the end.
+struct Edges {
+    at_ns: Vec<u64>,
+    readings: Vec<Reading>,
+    /// The last one was read.
+    closed: bool,
+}
+
+impl Edges {
+    fn new(schedule: &Schedule) -> Edges {
+        let ends = schedule.spans.iter().map(|span| span.to_ns);
+        let at_ns = std::iter::once(schedule.start_ns).chain(ends).collect();
+        Edges { at_ns, readings: Vec::new(), closed: false }
+    }
+
+    fn next_ns(&self) -> u64 {
+        let next = self.at_ns.get(self.readings.len()).filter(|_| !self.closed);
+        next.copied().unwrap_or(u64::MAX)
+    }
+
+    fn due(&self, now_ns: u64, end_ns: u64) -> bool {
+        !self.closed && now_ns >= self.next_ns().min(end_ns)
+    }
+
+    /// This reading stands for every edge up to its time; a run that was cut off has its last one there.
+    fn passed(&mut self, reading: Reading, end_ns: u64) {
+        self.closed = reading.at_ns >= end_ns;
+        while let Some(edge) = self.at_ns.get(self.readings.len())
+            && *edge <= reading.at_ns
+            && *edge <= end_ns
+        {
+            self.readings.push(reading.clone());
+        }
+        if self.closed && self.readings.len() < self.at_ns.len() {
+            self.readings.push(reading);
+        }
+    }
+
+    /// Of each span that began.
+    fn uses(&self) -> Vec<CpuUse> {
+        self.readings.windows(2).map(|two| two[1].since(&two[0])).collect()
     }
 }

@@ -1,8 +1,8 @@
 //! What each record carries in its value so that the far end can check it and time it: run, producer,
-//! partition, sequence number, intended send time, and a CRC-32 over all of the value.
-//! Layout, little endian: crc 4, run 4, producer 4, partition 4, sequence 8, intended_ns 8, payload.
-//! The checksum runs over the payload first and the stamp after it, so that a payload that is used
-//! many times is summed once and a record costs the producer 28 bytes of CRC.
+//! lane, sequence number, intended send time, and a CRC-32 over all of the value, the key and the headers.
+//! Layout, little endian: crc 4, run 4, producer 4, lane 4, sequence 8, intended_ns 8, payload.
+//! The checksum runs over the payload first, then the stamp, key and encoded headers, so that a payload
+//! that is used many times is summed once and a record costs the producer 28 bytes of CRC and those of its key.
 
 pub const STAMP_BYTES: usize = 32;
 
@@ -11,8 +11,9 @@ pub struct Stamp {
     /// Tells this run's records from those of another run in the same topic.
     pub run: u32,
     pub producer: u32,
+    /// Index into `Layout::places`.
     pub partition: u32,
-    /// Counts from 0 for each (producer, partition).
+    /// Counts from 0 for each (producer, lane).
     pub sequence: u64,
     /// `runtime::now()` at which the record was due to be sent.
     pub intended_ns: u64,
@@ -25,30 +26,39 @@ pub enum StampError {
 }
 
 impl Stamp {
-    /// Writes the stamp over the first bytes of `value`; `payload_crc` is `payload_crc(value)`.
-    pub fn write(&self, value: &mut [u8], payload_crc: u32) {
-        let payload_bytes = (value.len() - STAMP_BYTES) as u64;
-        let fields = &mut value[4..STAMP_BYTES];
-        fields[..4].copy_from_slice(&self.run.to_le_bytes());
-        fields[4..8].copy_from_slice(&self.producer.to_le_bytes());
-        fields[8..12].copy_from_slice(&self.partition.to_le_bytes());
-        fields[12..20].copy_from_slice(&self.sequence.to_le_bytes());
-        fields[20..28].copy_from_slice(&self.intended_ns.to_le_bytes());
-        let mut sum = crc32fast::Hasher::new_with_initial_len(payload_crc, payload_bytes);
-        sum.update(fields);
-        let crc = sum.finalize();
-        value[..4].copy_from_slice(&crc.to_le_bytes());
+    /// The first bytes of a value whose payload has this length and CRC-32; `beside` are the record's key and its
+    /// encoded headers, empty when there are none.
+    pub fn head(
+        &self,
+        payload_bytes: usize,
+        payload_crc: u32,
+        beside: [&[u8]; 2],
+    ) -> [u8; STAMP_BYTES] {
+        let mut head = [0; STAMP_BYTES];
+        head[4..8].copy_from_slice(&self.run.to_le_bytes());
+        head[8..12].copy_from_slice(&self.producer.to_le_bytes());
+        head[12..16].copy_from_slice(&self.partition.to_le_bytes());
+        head[16..24].copy_from_slice(&self.sequence.to_le_bytes());
+        head[24..32].copy_from_slice(&self.intended_ns.to_le_bytes());
+        let payload = crc32fast::Hasher::new_with_initial_len(payload_crc, payload_bytes as u64);
+        let crc = finish(payload, &head, beside);
+        head[..4].copy_from_slice(&crc.to_le_bytes());
+        head
     }
 
-    /// Reads and checks the whole value.
-    pub fn read(value: &[u8]) -> Result<Stamp, StampError> {
-        let Some(head) = value.first_chunk::<STAMP_BYTES>() else {
+    /// Whose record a value says it is; nothing is checked. `None`: it is too short for a stamp.
+    pub fn claimed_run(value: &[u8]) -> Option<u32> {
+        value.first_chunk::<STAMP_BYTES>().map(|head| u32_at(head, 4))
+    }
+
+    /// Reads and checks the whole value and what is beside it.
+    pub fn read(value: &[u8], beside: [&[u8]; 2]) -> Result<Stamp, StampError> {
+        let Some((head, payload)) = value.split_first_chunk::<STAMP_BYTES>() else {
             return Err(StampError::TooShort);
         };
         let mut sum = crc32fast::Hasher::new();
-        sum.update(&value[STAMP_BYTES..]);
-        sum.update(&head[4..]);
-        if sum.finalize() != u32_at(head, 0) {
+        sum.update(payload);
+        if finish(sum, head, beside) != u32_at(head, 0) {
             return Err(StampError::Checksum);
         }
         Ok(Stamp {
@@ -61,9 +71,13 @@ impl Stamp {
     }
 }
 
-/// CRC-32 of what follows the stamp.
-pub fn payload_crc(value: &[u8]) -> u32 {
-    crc32fast::hash(&value[STAMP_BYTES..])
+/// Over the stamp's fields, the key and the headers, when the payload is in `sum`.
+fn finish(mut sum: crc32fast::Hasher, head: &[u8; STAMP_BYTES], beside: [&[u8]; 2]) -> u32 {
+    sum.update(&head[4..]);
+    for part in beside.into_iter().filter(|part| !part.is_empty()) {
+        sum.update(part);
+    }
+    sum.finalize()
 }
 
 fn u32_at(head: &[u8; STAMP_BYTES], at: usize) -> u32 {
@@ -85,26 +99,41 @@ mod tests {
     const STAMP: Stamp =
         Stamp { run: 7, producer: 3, partition: 11, sequence: 1 << 40, intended_ns: 99 };
 
+    fn stamped(payload: &[u8], beside: [&[u8]; 2]) -> Vec<u8> {
+        let head = STAMP.head(payload.len(), crc32fast::hash(payload), beside);
+        [&head[..], payload].concat()
+    }
+
     #[test]
     fn survives_the_trip_at_any_size() {
-        for size in [STAMP_BYTES, STAMP_BYTES + 1, 1024] {
-            let mut value: Vec<u8> = (0..size).map(|i| i as u8).collect();
-            let crc = payload_crc(&value);
-            STAMP.write(&mut value, crc);
-            assert_eq!(Stamp::read(&value), Ok(STAMP));
+        for size in [0, 1, 992] {
+            let payload: Vec<u8> = (0..size).map(|i| i as u8).collect();
+            for beside in [[&b""[..], b""], [b"key", b""], [b"", b"headers"], [b"key", b"headers"]]
+            {
+                assert_eq!(Stamp::read(&stamped(&payload, beside), beside), Ok(STAMP));
+                assert_eq!(Stamp::claimed_run(&stamped(&payload, beside)), Some(7));
+            }
         }
     }
 
     #[test]
     fn any_flipped_bit_is_seen() {
-        let mut value = vec![0x5a; 100];
-        let crc = payload_crc(&value);
-        STAMP.write(&mut value, crc);
+        let key = *b"0000000000000007";
+        let headers = *b"\x04h0\x02x";
+        let mut value = stamped(&[0x5a; 68], [&key, &headers]);
         for bit in 0..value.len() * 8 {
             value[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Stamp::read(&value), Err(StampError::Checksum), "bit {bit}");
+            let read = Stamp::read(&value, [&key, &headers]);
+            assert_eq!(read, Err(StampError::Checksum), "bit {bit}");
             value[bit / 8] ^= 1 << (bit % 8);
         }
-        assert_eq!(Stamp::read(&value[..31]), Err(StampError::TooShort));
+        let mut other = key;
+        for bit in 0..key.len() * 8 {
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Stamp::read(&value, [&other, &headers]), Err(StampError::Checksum));
+            other[bit / 8] ^= 1 << (bit % 8);
+        }
+        assert_eq!(Stamp::read(&value, [&key, b""]), Err(StampError::Checksum));
+        assert_eq!(Stamp::read(&value[..31], [&key, &headers]), Err(StampError::TooShort));
     }
 }

@@ -1,50 +1,18 @@
 //! What the generator's threads measure, and how it crosses to the one that shows it: each thread
 //! has one `ThreadStats`; it records into the current `Window` under a mutex that nobody else holds for
 //! longer than a swap, and the viewer swaps an empty window in each second.
-//! Counts go by when a thing happened, latencies by when the record was due: a record of the
-//! measured period that is acknowledged after its end still counts in the percentiles.
-//! Latencies are nanoseconds.
+//! Everything is kept by span of the schedule. Counts go by when a thing happened, latencies by when the record
+//! was due: a record of a measured span that is acknowledged after its end still counts in its percentiles.
+//! Latencies are nanoseconds. A histogram is there only where something was recorded.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use hdrhistogram::Histogram;
 
-/// When something happened, or was due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    Warmup = 0,
-    Measured = 1,
-    /// After the last record was due: flush and drain.
-    Drain = 2,
-}
-
-/// The run's clock, in `runtime::now()` nanoseconds.
-#[derive(Clone, Copy, Debug)]
-pub struct Schedule {
-    pub start_ns: u64,
-    pub measure_ns: u64,
-    pub end_ns: u64,
-}
-
-impl Schedule {
-    pub fn phase(&self, at_ns: u64) -> Phase {
-        if at_ns < self.measure_ns {
-            Phase::Warmup
-        } else if at_ns < self.end_ns {
-            Phase::Measured
-        } else {
-            Phase::Drain
-        }
-    }
-
-    pub fn seconds(&self, at_ns: u64) -> f64 {
-        at_ns.saturating_sub(self.start_ns) as f64 / 1e9
-    }
-}
-
 /// Bytes are record values: what the user sent, without keys, framing or compression.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Counts {
     pub produced_records: u64,
     pub produced_bytes: u64,
@@ -55,6 +23,10 @@ pub struct Counts {
     pub consumed_bytes: u64,
     pub consumed_wire_bytes: u64,
     pub fetches: u64,
+    /// By consumers that read from the start, apart from those above.
+    pub replayed_records: u64,
+    pub replayed_bytes: u64,
+    pub replayed_wire_bytes: u64,
 }
 
 impl Counts {
@@ -67,15 +39,32 @@ impl Counts {
         self.consumed_bytes += other.consumed_bytes;
         self.consumed_wire_bytes += other.consumed_wire_bytes;
         self.fetches += other.fetches;
+        self.replayed_records += other.replayed_records;
+        self.replayed_bytes += other.replayed_bytes;
+        self.replayed_wire_bytes += other.replayed_wire_bytes;
     }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Latency {
+    Ack = 0,
+    EndToEnd = 1,
+    /// Of the generator itself: from the time a record was due until it was made, as far as no broker
+    /// had to be waited for. One reading for what one wake-up makes, that of its first record.
+    Lateness = 2,
+}
+
+#[derive(Default)]
+pub struct SpanWindow {
+    pub counts: Counts,
+    latencies: [Option<Box<Histogram<u64>>>; 3],
+}
+
+#[derive(Default)]
 pub struct Window {
-    /// By `Phase` of the event.
-    pub counts: [Counts; 3],
-    /// By `Phase` of the intended send time (nothing is due in Drain).
-    pub ack: [Histogram<u64>; 2],
-    pub end_to_end: [Histogram<u64>; 2],
+    /// As far as something happened in them.
+    spans: Vec<SpanWindow>,
+    drain: Counts,
 }
 
 /// 1 µs to an hour at three digits.
@@ -83,54 +72,91 @@ pub fn latency_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1_000, 3_600_000_000_000, 3).expect("the bounds are constants")
 }
 
+fn join(into: &mut Option<Box<Histogram<u64>>>, from: &Histogram<u64>) {
+    let into = into.get_or_insert_with(|| Box::new(latency_histogram()));
+    into.add(from).expect("all latency histograms have the same bounds");
+}
+
 impl Window {
-    pub fn new() -> Window {
-        Window {
-            counts: Default::default(),
-            ack: [latency_histogram(), latency_histogram()],
-            end_to_end: [latency_histogram(), latency_histogram()],
+    fn span(&mut self, index: usize) -> &mut SpanWindow {
+        if index >= self.spans.len() {
+            self.spans.resize_with(index + 1, SpanWindow::default);
+        }
+        &mut self.spans[index]
+    }
+
+    /// Where to count what happens in this span; `None` is the drain.
+    pub fn counts(&mut self, span: Option<usize>) -> &mut Counts {
+        match span {
+            Some(index) => &mut self.span(index).counts,
+            None => &mut self.drain,
+        }
+    }
+
+    /// `due` is the span of the intended time; nothing is due in the drain.
+    pub fn record(&mut self, what: Latency, due: Option<usize>, latency_ns: u64, records: u64) {
+        if let Some(index) = due {
+            let histogram = &mut self.span(index).latencies[what as usize];
+            let histogram = histogram.get_or_insert_with(|| Box::new(latency_histogram()));
+            histogram.saturating_record_n(latency_ns, records);
         }
     }
 
     pub fn clear(&mut self) {
-        self.counts = Default::default();
-        for h in self.ack.iter_mut().chain(&mut self.end_to_end) {
-            if !h.is_empty() {
-                h.reset();
+        self.drain = Counts::default();
+        for span in &mut self.spans {
+            span.counts = Counts::default();
+            for latency in &mut span.latencies {
+                // One that stayed empty is of a span that is over.
+                match latency {
+                    Some(histogram) if !histogram.is_empty() => histogram.reset(),
+                    _ => *latency = None,
+                }
             }
         }
     }
 
     pub fn add(&mut self, other: &Window) {
-        for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
-            mine.add(theirs);
-        }
-        let mine = self.ack.iter_mut().chain(&mut self.end_to_end);
-        for (mine, theirs) in mine.zip(other.ack.iter().chain(&other.end_to_end)) {
-            if !theirs.is_empty() {
-                mine.add(theirs).expect("all latency histograms have the same bounds");
+        self.drain.add(&other.drain);
+        for (index, theirs) in other.spans.iter().enumerate() {
+            let mine = self.span(index);
+            mine.counts.add(&theirs.counts);
+            for (mine, theirs) in mine.latencies.iter_mut().zip(&theirs.latencies) {
+                if let Some(theirs) = theirs.as_ref().filter(|h| !h.is_empty()) {
+                    join(mine, theirs);
+                }
             }
         }
     }
 
     pub fn all_counts(&self) -> Counts {
-        let mut sum = Counts::default();
-        self.counts.iter().for_each(|c| sum.add(c));
+        let mut sum = self.counts_of(|_| true);
+        sum.add(&self.drain);
         sum
     }
 
-    pub fn record_ack(&mut self, due: Phase, latency_ns: u64, records: u64) {
-        self.ack[(due as usize).min(1)].saturating_record_n(latency_ns, records);
+    /// Of the spans that `take` says yes to.
+    pub fn counts_of(&self, take: impl Fn(usize) -> bool) -> Counts {
+        let mut sum = Counts::default();
+        let taken = self.spans.iter().enumerate().filter(|(i, _)| take(*i));
+        taken.for_each(|(_, span)| sum.add(&span.counts));
+        sum
     }
 
-    pub fn record_end_to_end(&mut self, due: Phase, latency_ns: u64, records: u64) {
-        self.end_to_end[(due as usize).min(1)].saturating_record_n(latency_ns, records);
-    }
-}
-
-impl Default for Window {
-    fn default() -> Window {
-        Window::new()
+    /// `None` when nothing was recorded.
+    pub fn latency_of(
+        &self,
+        what: Latency,
+        take: impl Fn(usize) -> bool,
+    ) -> Option<Box<Histogram<u64>>> {
+        let mut sum = None;
+        let taken = self.spans.iter().enumerate().filter(|(i, _)| take(*i));
+        for histogram in taken.filter_map(|(_, span)| span.latencies[what as usize].as_ref()) {
+            if !histogram.is_empty() {
+                join(&mut sum, histogram);
+            }
+        }
+        sum
     }
 }
 
@@ -154,7 +180,7 @@ impl ThreadStats {
 #[derive(Clone, Debug, Default)]
 pub struct Errors(pub BTreeMap<String, ErrorCount>);
 
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ErrorCount {
     pub count: u64,
     pub first_at_s: f64,
@@ -175,27 +201,36 @@ mod tests {
     fn windows_swap_and_add_up() {
         let stats = ThreadStats::default();
         stats.record(|w| {
-            w.counts[Phase::Measured as usize].produced_records += 5;
-            w.record_ack(Phase::Measured, 2_000_000, 5);
-            w.record_ack(Phase::Warmup, 9_000_000, 1);
+            w.counts(Some(1)).produced_records += 5;
+            w.counts(None).produced_records += 2;
+            w.record(Latency::Ack, Some(1), 2_000_000, 5);
+            w.record(Latency::Ack, Some(0), 9_000_000, 1);
+            w.record(Latency::Ack, None, 9_000_000, 1);
         });
-        let (mut total, mut spare) = (Window::new(), Window::new());
+        let (mut total, mut spare) = (Window::default(), Window::default());
         stats.swap(&mut spare);
         total.add(&spare);
         stats.swap(&mut spare);
         total.add(&spare);
-        assert_eq!(total.all_counts().produced_records, 5);
-        assert_eq!(total.ack[1].len(), 5);
-        assert_eq!(total.ack[0].len(), 1);
-        let p50 = total.ack[1].value_at_quantile(0.5);
+        assert_eq!(total.all_counts().produced_records, 7);
+        assert_eq!(total.counts_of(|span| span == 1).produced_records, 5);
+        let measured = total.latency_of(Latency::Ack, |span| span == 1).unwrap();
+        assert_eq!(measured.len(), 5);
+        let p50 = measured.value_at_quantile(0.5);
         assert!((2_000_000..2_010_000).contains(&p50), "{p50}");
+        assert_eq!(total.latency_of(Latency::Ack, |_| true).unwrap().len(), 6);
+        assert!(total.latency_of(Latency::EndToEnd, |_| true).is_none());
     }
 
     #[test]
-    fn an_event_belongs_to_the_phase_of_its_time() {
-        let s = Schedule { start_ns: 100, measure_ns: 200, end_ns: 300 };
-        assert_eq!(s.phase(199), Phase::Warmup);
-        assert_eq!(s.phase(200), Phase::Measured);
-        assert_eq!(s.phase(300), Phase::Drain);
+    fn histograms_are_there_only_where_something_is_recorded() {
+        let mut window = Window::default();
+        window.record(Latency::Lateness, Some(3), 5_000, 1);
+        let allocated = |w: &Window| w.spans.iter().flat_map(|s| &s.latencies).flatten().count();
+        assert_eq!((window.spans.len(), allocated(&window)), (4, 1));
+        window.clear();
+        assert_eq!(allocated(&window), 1, "kept for the next second");
+        window.clear();
+        assert_eq!(allocated(&window), 0, "given back when its span is over");
     }
 }

@@ -46,13 +46,17 @@ impl Control {
             0.0 => "full speed".to_string(),
             rate => format!("{} records/s", grouped(rate as u64)),
         };
+        let more = match self.layout.topics.len() {
+            1 => String::new(),
+            n => format!(" and {} more topics", n - 1),
+        };
         format!(
-            "{} at {}: {} partitions on {} node(s), {rate}, {} B records, acks={}, {} producer(s), {} consumer(s)",
+            "{}{more} at {}: {} partitions on {} node(s), {rate}, {} B records, acks={}, {} producer(s), {} consumer(s)",
             w.topic,
             w.bootstrap,
             self.layout.places.len(),
             self.layout.nodes.len(),
-            w.record_bytes,
+            w.sizes,
             w.acks.name(),
             w.producers,
             w.consumers
@@ -76,7 +80,7 @@ pub fn tick_header() -> String {
 }
 
 pub fn tick(t: &Tick) -> String {
-    let broker = t.broker_cpu_percent.map_or("-".to_string(), |p| format!("{p:.0} %"));
+    let broker = t.broker.as_ref().map_or("-".to_string(), |b| format!("{:.0} %", b.cpu_percent));
     let mut line = format!(
         "{:>4.0} s  {:>11}  {:>9.1}  {:>9.1}  {:<30}  {:<30}  {:>6}  {:>6}",
         t.at_s,
@@ -88,7 +92,7 @@ pub fn tick(t: &Tick) -> String {
         broker,
         format!("{:.0} %", t.generator_cpu_percent)
     );
-    if t.phase != "measured" {
+    if !t.measured {
         let _ = write!(line, "  {}", t.phase);
     }
     if t.errors > 0 {
@@ -121,6 +125,7 @@ impl Report {
         self.text_setup(&mut out);
         self.text_traffic(&mut out);
         self.text_cost(&mut out);
+        self.text_trials(&mut out);
         self.text_checks(&mut out);
         let _ = writeln!(out, "\nrepeat with\n  {}", self.command);
         out
@@ -132,26 +137,34 @@ impl Report {
             0.0 => "full speed (closed loop)".to_string(),
             rate => format!("{} records/s (open loop)", grouped(rate as u64)),
         };
-        let whose = if c.local_broker { "Spindle in this process" } else { "external broker" };
+        let whose =
+            if self.broker.in_process { "Spindle in this process" } else { "external broker" };
         let pinned = match c.generator_cpus.is_empty() {
             true => "not pinned".to_string(),
             false => format!("on CPU {:?}", c.generator_cpus),
         };
-        let _ = writeln!(out, "\nspindle bench {}", self.version);
+        let commit = self.commit.as_ref().map_or(String::new(), |c| format!(" ({c})"));
+        let _ = writeln!(out, "\nspindle bench {}{commit}, {}", self.version, self.started_at);
         let _ = writeln!(
             out,
             "  machine      {}, {} cores, Linux {}",
             self.machine.cpu, self.machine.cores, self.machine.kernel
         );
+        if let Some(disk) = &self.machine.disk {
+            let _ = writeln!(out, "  disk         {disk}");
+        }
         let _ = writeln!(
             out,
-            "  broker       {} ({whose}), {} partitions on {} node(s)",
-            c.bootstrap_server, c.partitions, c.broker_nodes
+            "  broker       {} ({whose}), {} topic(s) of {} partitions on {} node(s)",
+            c.bootstrap_server,
+            c.topics.len(),
+            c.partitions,
+            self.broker.nodes
         );
         let _ = writeln!(
             out,
             "  load         {rate}, {} B records, {} producer(s), {} consumer(s), {:.0} s after {:.0} s warm-up",
-            c.record_bytes, c.producers, c.consumers, c.duration_s, c.warmup_s
+            c.record_size, c.producers, c.consumers, c.duration_s, c.warmup_s
         );
         let _ = writeln!(
             out,
@@ -181,6 +194,19 @@ impl Report {
                 grouped(records)
             );
         }
+        if let Some(r) = &self.replay {
+            let _ = writeln!(
+                out,
+                "  replayed     {:>11} records/s   {:>8.1} MB/s   {:>13} records from the start, {}",
+                "",
+                r.mb_per_s,
+                grouped(r.records),
+                match r.caught_up_s {
+                    Some(at) => format!("at the live end after {:.1} s", at - r.started_s),
+                    None => "the live end was not reached".to_string(),
+                }
+            );
+        }
         if m.produced_batches > 0 {
             let _ = writeln!(
                 out,
@@ -191,7 +217,7 @@ impl Report {
             );
         }
         let _ = writeln!(out, "\nlatency from the intended send time");
-        let no_ack = match self.configuration.acks {
+        let no_ack = match self.configuration.acks.as_str() {
             "0" => "acks=0 has no answers",
             _ => "nothing was acknowledged in the measured period",
         };
@@ -216,7 +242,13 @@ impl Report {
                 );
             }
             (Some(s), _) => {
-                let _ = writeln!(out, "  broker       {s:.2} s");
+                // Nothing was produced: what moved was read.
+                let per_gb = self.broker_cpu_s_per_gb_moved;
+                let per_gb =
+                    per_gb.map_or(String::new(), |s| format!(": {s:.3} s per GB consumed"));
+                let percent = self.cpu.broker_percent().unwrap_or(0.0);
+                let _ =
+                    writeln!(out, "  broker       {s:.2} s ({percent:.0} % of one CPU){per_gb}");
             }
             (None, _) => {
                 let _ = writeln!(
@@ -224,6 +256,15 @@ impl Report {
                     "  broker       not measured: it runs elsewhere (--broker-pid reads one on this machine)"
                 );
             }
+        }
+        if let Some(bytes) = self.broker_peak_rss_bytes {
+            let with = if self.broker.in_process { ", the generator's with it" } else { "" };
+            let switches = match self.broker_context_switches {
+                Some(n) => format!("; {} context switches", grouped(n)),
+                None => String::new(),
+            };
+            let _ =
+                writeln!(out, "  memory       peak {:.0} MB{with}{switches}", bytes as f64 / 1e6);
         }
         let generator: f64 = self.cpu.generator_s.iter().sum();
         let _ = writeln!(
@@ -235,6 +276,27 @@ impl Report {
         );
         if let Some(crossings) = self.data_crossings {
             let _ = writeln!(out, "  crossings    {} requests between cores", grouped(crossings));
+        }
+    }
+
+    fn text_trials(&self, out: &mut String) {
+        if self.trials.is_empty() {
+            return;
+        }
+        let _ =
+            writeln!(out, "\nsearch of the highest rate (all other figures are of the best trial)");
+        for t in &self.trials {
+            let asked = match t.rate_records_per_s {
+                0.0 => "full speed".to_string(),
+                rate => format!("{}/s", grouped(rate as u64)),
+            };
+            let _ = writeln!(
+                out,
+                "  {} {asked:>14} asked {:>14}/s done   {}",
+                if t.kept { "kept    " } else { "not kept" },
+                grouped(t.produced_records_per_s.round() as u64),
+                t.reason
+            );
         }
     }
 
@@ -282,6 +344,9 @@ impl Report {
         }
         for warning in &self.warnings {
             let _ = writeln!(out, "  warning: {warning}");
+        }
+        for what in &self.not_measured {
+            let _ = writeln!(out, "  not measured: {what}");
         }
         for problem in self.problems() {
             let _ = writeln!(out, "  FAILED: {problem}");

@@ -1,8 +1,9 @@
-//! The write path of one log: append into the tail, write, sync, roll, close.
+//! The write path of one log: append into the tail, write, sync, roll.
 //! `append` is synchronous and decides rolls; files are made, written and finished by the one that
 //! holds the log's turn, in offset order. Invariants: one write in flight; a segment is synced and
 //! trimmed before the file of the next one exists, so a hole can not open between them; any failed
-//! write or sync makes the log refuse appends (what the device holds is unknown then).
+//! write or sync makes the log suspect: it refuses appends until `repair` has checked it.
+//! Not here: the end of a log (`close`), what follows a failure (`repair`).
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -16,7 +17,7 @@ use crate::types::Offset;
 use crate::wire::record_batch::{BatchHeader, HEADER_BYTES, patch_log_append_time, patch_offset};
 
 /// A file grows by doubling between these steps, so that small partitions stay small.
-const PREALLOCATE_MIN: u64 = 64 * 1024;
+pub(super) const PREALLOCATE_MIN: u64 = 64 * 1024;
 const PREALLOCATE_MAX: u64 = 16 * 1024 * 1024;
 
 /// One task at a time works on the files of a log.
@@ -51,18 +52,19 @@ impl Drop for TurnGuard<'_> {
     }
 }
 
-/// Fails the log unless it is told that all went well: also when the future is dropped mid-write.
-struct FailUnlessDone<'a> {
+/// Makes the log suspect unless it is told that all went well: also when the future is dropped
+/// mid-write.
+struct SuspectUnlessDone<'a> {
     log: &'a Log,
     done: bool,
 }
 
-impl Drop for FailUnlessDone<'_> {
+impl Drop for SuspectUnlessDone<'_> {
     fn drop(&mut self) {
         if !self.done {
             let mut state = self.log.inner.state.borrow_mut();
             if state.health == Health::Open {
-                state.health = Health::Failed;
+                state.health = Health::Suspect;
             }
         }
     }
@@ -120,9 +122,7 @@ impl Log {
     pub fn append(&self, batch: &[u8], patch: Patch) -> Result<Option<Offset>> {
         let mut guard = self.inner.state.borrow_mut();
         let state = &mut *guard;
-        if state.health != Health::Open {
-            return Err(LogError::Failed(self.inner.dir.clone()));
-        }
+        state.check_open(&self.inner.dir)?;
         let corrupt = |why: String| LogError::Corrupt {
             path: self.inner.dir.clone(),
             position: state.active().size.get(),
@@ -172,16 +172,16 @@ impl Log {
     pub(super) async fn write_all(&self) -> Result<Offset> {
         let up_to = {
             let state = self.inner.state.borrow();
-            if state.health != Health::Open {
-                return Err(LogError::Failed(self.inner.dir.clone()));
-            }
+            state.check_open(&self.inner.dir)?;
             state.log_end()
         };
-        let mut outcome = FailUnlessDone { log: self, done: false };
+        let mut outcome = SuspectUnlessDone { log: self, done: false };
         loop {
             // The segment the next bytes go to, or one that was rolled to and has no file yet.
             let segment = {
                 let mut state = self.inner.state.borrow_mut();
+                // A sync beside this may have failed.
+                state.check_open(&self.inner.dir)?;
                 let next = state.tail.front().map(|open| open.segment.clone());
                 match next {
                     Some(_) if state.written >= up_to => None,
@@ -199,13 +199,13 @@ impl Log {
                 self.write_front(&segment).await?;
             }
         }
-        self.write_snapshots().await?;
+        self.write_snapshots().await;
         outcome.done = true;
         Ok(self.inner.state.borrow().written)
     }
 
     /// Finishes older segments and makes or opens the file of `segment`.
-    async fn prepare_segment(&self, segment: &SharedSegment) -> Result<()> {
+    pub(super) async fn prepare_segment(&self, segment: &SharedSegment) -> Result<()> {
         let dir = &self.inner.dir;
         if !segment.created.get() {
             let older: Vec<SharedSegment> = {
@@ -243,6 +243,7 @@ impl Log {
             let dir = &self.inner.dir;
             disk::create_dir_all(dir).await.map_err(io_error(dir))?;
             self.inner.state.borrow_mut().dir_created = true;
+            self.write_partition_metadata().await?;
         }
         Ok(())
     }
@@ -331,16 +332,20 @@ impl Log {
                 disk::sync_dir(dir).await.map_err(io_error(dir))?;
                 segment.dir_unsynced.set(false);
             }
+            segment.synced.set(size);
+            let next = segment.next.get();
+            {
+                let mut state = self.inner.state.borrow_mut();
+                state.durable = state.durable.max(next);
+            }
             segment.save_index(dir).await?;
         }
-        segment.finished.set(true);
         self.save_epochs().await?;
-        let mut state = self.inner.state.borrow_mut();
-        state.durable = state.durable.max(segment.next.get());
+        segment.finished.set(true);
         Ok(())
     }
 
-    async fn save_epochs(&self) -> Result<()> {
+    pub(super) async fn save_epochs(&self) -> Result<()> {
         let text = {
             let mut state = self.inner.state.borrow_mut();
             if !state.dir_created || !std::mem::take(&mut state.epochs.dirty) {
@@ -349,23 +354,26 @@ impl Log {
             state.epochs.encode()
         };
         let path = self.inner.dir.join(epochs::FILE_NAME);
-        disk::write_file_atomic(&path, text).await.map_err(io_error(&path))
+        let saved = disk::write_file_atomic(&path, text).await.map_err(io_error(&path));
+        if saved.is_err() {
+            self.inner.state.borrow_mut().epochs.dirty = true;
+        }
+        saved
     }
 
     /// fdatasync of what was written when called; returns the new durable offset. May run beside
     /// `write_pending`.
     pub async fn sync(&self) -> Result<Offset> {
-        let (written, segment) = {
+        let (written, segment, cuts) = {
             let state = self.inner.state.borrow();
-            if state.health != Health::Open {
-                return Err(LogError::Failed(self.inner.dir.clone()));
-            }
+            state.check_open(&self.inner.dir)?;
             if state.durable >= state.written {
                 return Ok(state.durable);
             }
-            (state.written, state.segment_for(state.written - 1))
+            (state.written, state.segment_for(state.written - 1), state.cuts)
         };
-        let mut outcome = FailUnlessDone { log: self, done: false };
+        let bytes = segment.written.get();
+        let mut outcome = SuspectUnlessDone { log: self, done: false };
         // Older segments were synced before this one got its file.
         if !segment.finished.get() {
             let dir = &self.inner.dir;
@@ -379,7 +387,12 @@ impl Log {
         }
         outcome.done = true;
         let mut state = self.inner.state.borrow_mut();
-        state.durable = state.durable.max(written);
+        // A write beside this failed: `repair` says what is durable then.
+        state.check_open(&self.inner.dir)?;
+        if state.cuts == cuts {
+            segment.synced.set(segment.synced.get().max(bytes));
+            state.durable = state.durable.max(written);
+        }
         Ok(state.durable)
     }
 
@@ -389,9 +402,7 @@ impl Log {
         let _turn = self.inner.turn.take().await;
         let (durable, active) = {
             let state = self.inner.state.borrow();
-            if state.health != Health::Open {
-                return Err(LogError::Failed(self.inner.dir.clone()));
-            }
+            state.check_open(&self.inner.dir)?;
             (state.durable, state.active().clone())
         };
         self.save_epochs().await?;
@@ -399,85 +410,5 @@ impl Log {
             active.save_index(&self.inner.dir).await?;
         }
         Ok(durable)
-    }
-
-    /// Writes and syncs all, trims files to size, writes indexes. Then a clean reopen scans nothing.
-    pub async fn close(&self) -> Result<()> {
-        let _turn = self.inner.turn.take().await;
-        let result = self.close_files().await;
-        let segments = {
-            let mut state = self.inner.state.borrow_mut();
-            state.health = Health::Closed;
-            state.segments.clone()
-        };
-        for segment in segments {
-            if let Some(file) = segment.take_file() {
-                let _ = file.close().await;
-            }
-        }
-        result
-    }
-
-    async fn close_files(&self) -> Result<()> {
-        match self.inner.state.borrow().health {
-            Health::Open => {}
-            Health::Closed => return Ok(()),
-            Health::Failed => return Err(LogError::Failed(self.inner.dir.clone())),
-        }
-        self.write_all().await?;
-        self.sync().await?;
-        let dir = &self.inner.dir;
-        let active = self.inner.state.borrow().active().clone();
-        if active.created.get() {
-            let size = active.written.get();
-            if active.allocated.get() != size {
-                let file = active.open_file(dir).await?;
-                let path = active.path(dir, FileKind::Log);
-                // Not synced: should the cut be lost, the next open finds the zeros and scans.
-                file.truncate(size).await.map_err(io_error(&path))?;
-                active.allocated.set(size);
-            }
-            active.save_index(dir).await?;
-        }
-        // Those that had to be made anew.
-        let segments = self.inner.state.borrow().segments.clone();
-        for segment in segments.iter().filter(|s| s.finished.get()) {
-            segment.save_index(dir).await?;
-        }
-        self.save_epochs().await
-    }
-
-    /// Renames the directory to `<dir>.<uuid>-delete` (at once) and removes it.
-    pub async fn delete(&self) -> Result<()> {
-        // Kafka's name for a directory on its way out: a start that finds one removes it.
-        self.inner.state.borrow_mut().health = Health::Closed;
-        let _turn = self.inner.turn.take().await;
-        let (created, segments) = {
-            let state = self.inner.state.borrow();
-            (state.dir_created, state.segments.clone())
-        };
-        for segment in segments {
-            if let Some(file) = segment.take_file() {
-                let _ = file.close().await;
-            }
-        }
-        if !created {
-            return Ok(());
-        }
-        let dir = &self.inner.dir;
-        let mut name = dir.file_name().unwrap_or_default().to_os_string();
-        let mut suffix = format!(".{:016x}{:016x}-delete", random_u64(), random_u64());
-        if name.len() + suffix.len() > 255 {
-            suffix = format!(".{:08x}-delete", random_u64() as u32);
-            let text = name.to_string_lossy().into_owned();
-            name = text.chars().take(255 - suffix.len()).collect::<String>().into();
-        }
-        name.push(suffix);
-        let gone = dir.with_file_name(name);
-        disk::rename(dir, &gone).await.map_err(io_error(dir))?;
-        if let Some(parent) = dir.parent() {
-            disk::sync_dir(parent).await.map_err(io_error(parent))?;
-        }
-        disk::remove_dir_all(&gone).await.map_err(io_error(&gone))
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::{LogError, Result, io_error};
 use crate::runtime::disk;
-use crate::types::{Offset, TopicPartition};
+use crate::types::{Offset, TopicId, TopicPartition};
 
 pub const RECOVERY_POINT_FILE: &str = "recovery-point-offset-checkpoint";
 pub const LOG_START_OFFSET_FILE: &str = "log-start-offset-checkpoint";
@@ -75,7 +75,7 @@ pub async fn take_clean_shutdown(log_dir: &Path) -> Result<bool> {
 }
 
 /// Kafka's `meta.properties`, version 1 (KRaft).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct MetaProperties {
     pub cluster_id: String,
     pub node_id: i32,
@@ -104,7 +104,7 @@ pub async fn read_meta_properties(log_dir: &Path) -> Result<Option<MetaPropertie
     })
 }
 
-fn parse_meta_properties(bytes: &[u8]) -> std::result::Result<MetaProperties, String> {
+pub(super) fn parse_meta_properties(bytes: &[u8]) -> std::result::Result<MetaProperties, String> {
     let text = String::from_utf8_lossy(bytes);
     let properties: BTreeMap<&str, &str> = text
         .lines()
@@ -126,6 +126,54 @@ fn parse_meta_properties(bytes: &[u8]) -> std::result::Result<MetaProperties, St
     })
 }
 
+/// The topic that a partition's directory belongs to (KIP-516): Kafka takes a directory without it for
+/// a stray.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct PartitionMetadata {
+    pub version: i32,
+    /// 22 characters of base64.
+    pub topic_id: String,
+}
+
+pub const PARTITION_METADATA_FILE: &str = "partition.metadata";
+
+/// Of every such file: the ids have one length.
+pub(super) const PARTITION_METADATA_BYTES: u64 = 43;
+
+pub(super) fn encode_partition_metadata(topic_id: &TopicId) -> Vec<u8> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = "version: 0\ntopic_id: ".to_string();
+    // URL-safe base64 without padding: 21 times six bits, and the last two.
+    let bits = topic_id.as_u128();
+    for n in 0..22u32 {
+        let six = if n < 21 { bits >> (122 - 6 * n) } else { bits << 4 };
+        text.push(char::from(ALPHABET[(six & 63) as usize]));
+    }
+    text.into_bytes()
+}
+
+pub(super) fn parse_partition_metadata(
+    bytes: &[u8],
+) -> std::result::Result<PartitionMetadata, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "text is not UTF-8".to_string())?;
+    let mut lines = text.lines();
+    let mut get = |key: &str| {
+        let line = lines.next().unwrap_or_default();
+        let value = line.strip_prefix(key).and_then(|rest| rest.strip_prefix(':'));
+        value.map(str::trim).ok_or(format!("{line:?} where {key} is expected"))
+    };
+    let version = get("version")?;
+    if version != "0" {
+        return Err(format!("version is {version}: only 0 is known"));
+    }
+    let topic_id = get("topic_id")?;
+    let base64 = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if topic_id.len() != 22 || !topic_id.bytes().all(base64) {
+        return Err(format!("{topic_id:?} is not a topic id"));
+    }
+    Ok(PartitionMetadata { version: 0, topic_id: topic_id.to_string() })
+}
+
 async fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
     match disk::read_file(path).await {
         Ok(bytes) => Ok(Some(bytes)),
@@ -145,6 +193,18 @@ mod tests {
         assert_eq!(good.len(), 2);
         for bad in ["", "0", "0\n3\nt 0 1\n", "7\n0\n", "0\n1\nt 0\n", "0\n1\nt x 1\n"] {
             assert_eq!(parse_offset_checkpoint(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn partition_metadata_is_kafkas() {
+        // Kafka's Uuid(1, 2) as text.
+        let bytes = encode_partition_metadata(&TopicId::from_u64_pair(1, 2));
+        assert_eq!(bytes, b"version: 0\ntopic_id: AAAAAAAAAAEAAAAAAAAAAg");
+        assert_eq!(bytes.len() as u64, PARTITION_METADATA_BYTES);
+        assert_eq!(parse_partition_metadata(&bytes).unwrap().topic_id, "AAAAAAAAAAEAAAAAAAAAAg");
+        for bad in ["", "version: 1\ntopic_id: AAAAAAAAAAEAAAAAAAAAAg", "version: 0\ntopic_id: x"] {
+            assert!(parse_partition_metadata(bad.as_bytes()).is_err(), "{bad:?}");
         }
     }
 

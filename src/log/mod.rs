@@ -7,11 +7,14 @@
 
 mod appender;
 pub mod checkpoint;
+mod close;
 mod compaction;
 mod epochs;
 mod index;
+pub mod inspect;
 mod reader;
 mod recovery;
+mod repair;
 mod retention;
 mod scan;
 mod segment;
@@ -21,6 +24,7 @@ mod snapshot;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod times;
 mod txn_index;
 
 use std::cell::RefCell;
@@ -29,8 +33,8 @@ use std::rc::Rc;
 
 pub use compaction::{CleanRun, CleanWhen, Cleaned, Dirt, LastRecord, Pace};
 
-use crate::runtime::{AlignedBuf, ReadBuf};
-use crate::types::Offset;
+use crate::runtime::{AlignedBuf, ReadBuf, disk};
+use crate::types::{Offset, TopicId};
 use epochs::LeaderEpochs;
 use segment::SharedSegment;
 use tail::Tail;
@@ -69,12 +73,24 @@ pub enum LogError {
     OffsetOutOfRange { offset: Offset, start: Offset, end: Offset },
     #[error("{path}: corrupt at byte {position}: {why}")]
     Corrupt { path: PathBuf, position: u64, why: String },
-    /// An earlier write or sync failed: the log refuses appends until it is reopened.
-    #[error("{0}: the log failed earlier and takes no more appends until the broker is restarted")]
+    /// A write or sync failed: the log refuses appends until `Log::repair` has checked the files.
+    #[error("{0}: a write failed; nothing is appended until the files have been checked")]
+    Suspect(PathBuf),
+    /// Closed or offline.
+    #[error("{0}: the log takes no more appends until the broker is restarted")]
     Failed(PathBuf),
     /// Compaction or retention took the segment away before its file was open: look again.
     #[error("{0}: the segment was replaced meanwhile")]
     Replaced(PathBuf),
+}
+
+impl LogError {
+    /// No room: the device's, a quota's, or a bound on the size of files.
+    pub fn is_full(&self) -> bool {
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        matches!(self, LogError::Io { source, .. }
+            if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+    }
 }
 
 pub type Result<T> = std::result::Result<T, LogError>;
@@ -166,13 +182,25 @@ struct Inner {
     /// Held by whoever writes, closes or drops files of this log.
     turn: appender::Turn,
     cleaning: compaction::Cleaning,
+    /// What `partition.metadata` is to say, until it is written.
+    partition_metadata: RefCell<Option<Vec<u8>>>,
     state: RefCell<State>,
 }
 
+/// ARCHITECTURE.md has the picture: "Append, ack and what happens when the disk fails".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
+    /// Writable.
     Open,
-    Failed,
+    /// A write or sync failed: nobody knows what the files hold past the durable offset.
+    Suspect,
+    /// Cut back to what must stay; the files are still to be checked against it.
+    Checking,
+    /// What must stay can't be read back. Reads go on, each batch by its CRC.
+    Offline,
+    /// Compaction was to change file names and could not do it to the end: which names there are is
+    /// the next start's to settle. Reads go on, from the files that are open; no name is touched.
+    HalfSwapped,
     Closed,
 }
 
@@ -183,6 +211,8 @@ struct State {
     durable: Offset,
     health: Health,
     dir_created: bool,
+    /// A whole one was there when the log was opened.
+    has_partition_metadata: bool,
     /// By base offset, without overlap; the last one is active. Never empty.
     segments: Vec<SharedSegment>,
     tail: Tail,
@@ -190,6 +220,10 @@ struct State {
     /// Producer snapshots that wait for their write, and the offsets of those in files.
     queued_snapshots: Vec<(Offset, Vec<u8>)>,
     snapshots: Vec<Offset>,
+    /// How often the log was cut back.
+    cuts: u64,
+    /// Files that a cut left without a place in the log: removed before the next append.
+    leftovers: Vec<(Offset, segment::FileKind)>,
 }
 
 impl State {
@@ -212,6 +246,16 @@ impl State {
         self.segments[self.segment_position(offset)].clone()
     }
 
+    fn check_open(&self, dir: &Path) -> Result<()> {
+        match self.health {
+            Health::Open => Ok(()),
+            Health::Suspect | Health::Checking => Err(LogError::Suspect(dir.to_path_buf())),
+            Health::Offline | Health::HalfSwapped | Health::Closed => {
+                Err(LogError::Failed(dir.to_path_buf()))
+            }
+        }
+    }
+
     fn check_range(&self, offset: Offset) -> Result<()> {
         let (start, end) = (self.log_start, self.log_end());
         if offset < start || offset > end {
@@ -232,9 +276,30 @@ impl Log {
                 dir,
                 turn: appender::Turn::default(),
                 cleaning: compaction::Cleaning::default(),
+                partition_metadata: RefCell::default(),
                 state: RefCell::new(state),
             }),
         })
+    }
+
+    /// Gives the directory its `partition.metadata` (KIP-516), now or when it is made; one that is
+    /// there stays. Kafka takes a directory without it for a stray.
+    pub async fn name_topic(&self, id: &TopicId) -> Result<()> {
+        if self.inner.state.borrow().has_partition_metadata {
+            return Ok(());
+        }
+        let bytes = checkpoint::encode_partition_metadata(id);
+        *self.inner.partition_metadata.borrow_mut() = Some(bytes);
+        if self.inner.state.borrow().dir_created {
+            self.write_partition_metadata().await?;
+        }
+        Ok(())
+    }
+
+    async fn write_partition_metadata(&self) -> Result<()> {
+        let Some(bytes) = self.inner.partition_metadata.borrow_mut().take() else { return Ok(()) };
+        let path = self.inner.dir.join(checkpoint::PARTITION_METADATA_FILE);
+        disk::write_file(&path, bytes).await.map_err(io_error(&path))
     }
 
     pub fn dir(&self) -> &Path {
@@ -260,9 +325,17 @@ impl Log {
     pub fn segment_count(&self) -> usize {
         self.inner.state.borrow().segments.len()
     }
-    /// A write or sync failed: reads go on, appends do not.
-    pub fn has_failed(&self) -> bool {
-        self.inner.state.borrow().health == Health::Failed
+    pub fn is_writable(&self) -> bool {
+        self.inner.state.borrow().health == Health::Open
+    }
+    /// A write or sync failed: reads go on, appends do not until `cut_back` and `repair`.
+    pub fn is_suspect(&self) -> bool {
+        matches!(self.inner.state.borrow().health, Health::Suspect | Health::Checking)
+    }
+    /// Only a restart helps: what was promised can't be read back, or the files have names that
+    /// only a start can settle.
+    pub fn is_offline(&self) -> bool {
+        matches!(self.inner.state.borrow().health, Health::Offline | Health::HalfSwapped)
     }
     pub fn set_config(&self, config: LogConfig) {
         self.inner.state.borrow_mut().config = config;
@@ -288,6 +361,10 @@ impl Log {
     /// Bytes of tail memory held as read cache.
     pub fn tail_memory_bytes(&self) -> usize {
         self.inner.state.borrow().tail.cached_bytes()
+    }
+    /// Appended, and not handed to the device yet.
+    pub fn unwritten_bytes(&self) -> usize {
+        self.inner.state.borrow().tail.pending_bytes()
     }
     /// Drops cached tail buffers (oldest first) down to `keep_bytes`; unwritten data always stays.
     pub fn shrink_tail(&self, keep_bytes: usize) {

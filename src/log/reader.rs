@@ -1,15 +1,16 @@
-//! The read path of one log: from tail memory, else from files; lookups by time; header replay.
-//! Invariants: whole batches only, never a byte at or beyond the written offset; no borrow of the
-//! log's state lives across an await. A read that began keeps its segment's file, so retention and
-//! rolls beside it do no harm. Not here: who may read up to where (partition/).
+//! The read path of one log: from tail memory, else from files; header replay.
+//! Invariants: whole batches only, never a byte at or beyond the written offset; what comes from a
+//! file passes its CRC-32C and stands in offset order, or is not returned (memory was checked when it
+//! was appended); no borrow of the log's state lives across an await. A read that began keeps its
+//! segment's file, so retention and rolls beside it do no harm; one that finds its segment replaced by
+//! compaction begins again. Not here: lookups by time (times), who may read up to where (partition/).
 
-use super::scan::has_sane_offsets;
+use super::scan::{BatchScan, Scanned, has_sane_offsets};
 use super::segment::{FileKind, SharedSegment};
-use super::{Chunk, FetchedRecords, Log, LogError, Memory, Result, TimestampOffset, io_error};
+use super::{Chunk, FetchedRecords, Log, LogError, Memory, Result, io_error};
 use crate::runtime::yield_if_needed;
-use crate::types::{Offset, TimestampType};
-use crate::wire::record_batch::{BatchHeader, HEADER_BYTES};
-use crate::wire::records::for_each_record;
+use crate::types::Offset;
+use crate::wire::record_batch::{self, BatchHeader, HEADER_BYTES};
 
 /// One read of a file at most (a single larger batch excepted).
 const READ_BYTES_MAX: usize = 1024 * 1024;
@@ -18,6 +19,15 @@ const READ_SLACK_BYTES: usize = 8 * 1024;
 
 /// Each retry follows a change of the segments that was complete when it began.
 const REPLACED_RETRIES: usize = 8;
+
+/// What is known of bytes that a file gave: what they are checked against.
+struct Stored {
+    /// Of the segment.
+    base: Offset,
+    next: Offset,
+    /// The bytes end where the segment does.
+    to_the_end: bool,
+}
 
 /// What a walk over bytes that begin at a batch found.
 struct Walk {
@@ -33,28 +43,42 @@ enum Stop {
     Done,
     /// The batch at `at` needs `need` bytes, which are not all there.
     Short { at: usize, need: usize },
+    /// What is at `at` is no batch, or not the one that was written.
+    Bad { at: usize, why: String },
 }
 
 /// Whole batches of `bytes` from the one that holds `from`, below `up_to`, within `room` bytes; the
-/// first is taken whatever its size if `take_first`.
+/// first is taken whatever its size if `take_first`. What is `stored` is not trusted: a batch
+/// is taken when its CRC is right and its offsets, which no CRC covers, lie between its neighbours'.
 fn walk(
     bytes: &[u8],
     from: Offset,
     up_to: Offset,
     room: usize,
     mut take_first: bool,
-) -> std::result::Result<Walk, (usize, String)> {
+    stored: Option<Stored>,
+) -> Walk {
     let mut at = 0;
     let mut start = None;
+    let (mut next, end) = stored.as_ref().map_or((Offset::MIN, Offset::MAX), |s| (s.base, s.next));
     let stop = loop {
         let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= HEADER_BYTES) else {
             break Stop::Short { at, need: HEADER_BYTES };
         };
-        let header = BatchHeader::parse(rest).map_err(|e| (at, e.to_string()))?;
+        let header = match BatchHeader::parse(rest) {
+            Ok(header) => header,
+            Err(e) => break Stop::Bad { at, why: e.to_string() },
+        };
         let size = header.size_bytes();
-        if size < HEADER_BYTES || !has_sane_offsets(&header) {
-            return Err((at, "not a record batch".into()));
+        if !has_sane_offsets(&header) {
+            break Stop::Bad { at, why: "not a record batch".into() };
         }
+        if header.base_offset < next || header.last_offset() >= end {
+            let (first, last) = (header.base_offset, header.last_offset());
+            let why = format!("offsets {first} to {last} between {next} and {end}");
+            break Stop::Bad { at, why };
+        }
+        next = header.last_offset() + 1;
         if header.last_offset() < from {
             at += size;
             continue;
@@ -69,11 +93,29 @@ fn walk(
         if size > rest.len() {
             break Stop::Short { at, need: size };
         }
+        if let Some(stored) = &stored {
+            let after = rest[size..].first_chunk().map(|b| Offset::from_be_bytes(*b));
+            let last = stored.to_the_end && size == rest.len();
+            let why = match (record_batch::check_crc(rest), after) {
+                (Err(e), _) => e.to_string(),
+                (Ok(_), Some(after)) if after < next => format!("then comes offset {after}"),
+                (Ok(_), None) if !last => {
+                    break Stop::Short { at, need: size + size_of::<Offset>() };
+                }
+                _ => String::new(),
+            };
+            if !why.is_empty() {
+                break Stop::Bad {
+                    at,
+                    why: format!("batch at offset {}: {why}", header.base_offset),
+                };
+            }
+        }
         take_first = false;
         at += size;
     };
     let start = start.unwrap_or(at);
-    Ok(Walk { start, end: at.max(start), stop })
+    Walk { start, end: at.max(start), stop }
 }
 
 impl Log {
@@ -116,22 +158,21 @@ impl Log {
             }
             let room = max_bytes.saturating_sub(out.bytes);
             let take_first = min_one && out.bytes == 0;
-            let found = match walk(&buffer.buf[at..buffer.end], from, up_to, room, take_first) {
-                Ok(found) => found,
-                Err((p, why)) => {
-                    let path = segment.path(&self.inner.dir, FileKind::Log);
-                    let position = buffer.file_position + (at + p) as u64;
-                    return Some(Err(LogError::Corrupt { path, position, why }));
-                }
-            };
+            let bytes = &buffer.buf[at..buffer.end];
+            let found = walk(bytes, from, up_to, room, take_first, None);
             if found.end > found.start {
                 let (start, end) = (at + found.start, at + found.end);
                 out.push(Chunk { memory: Memory::Tail(buffer.buf.clone()), start, end });
             }
-            if matches!(found.stop, Stop::Done) {
-                break;
+            match found.stop {
+                Stop::Done => break,
+                Stop::Short { .. } => from = buffer.next,
+                Stop::Bad { at: p, why } => {
+                    let path = segment.path(&self.inner.dir, FileKind::Log);
+                    let position = buffer.file_position + (at + p) as u64;
+                    return Some(Err(LogError::Corrupt { path, position, why }));
+                }
             }
-            from = buffer.next;
         }
         Some(Ok(out))
     }
@@ -204,7 +245,7 @@ impl Log {
         let path = segment.path(dir, FileKind::Log);
         let entry = segment.with_index(dir, interval, |index| index.lookup(from)).await?;
         let mut position = entry.map_or(0, |(_, position)| position);
-        let mut to_check = entry.filter(|_| segment.finished.get());
+        let mut to_check = entry;
         let mut need = HEADER_BYTES;
         let mut slack = READ_SLACK_BYTES;
         let mut out = FetchedRecords::default();
@@ -223,14 +264,20 @@ impl Log {
                 return corrupt(position, "the batch is longer than the segment".into());
             }
             let bytes = file.read_at(position, want).await.map_err(io_error(&path))?;
+            if bytes.len() < want && segment.written.get() < end {
+                // The log was cut back meanwhile (see repair.rs).
+                continue;
+            }
             if bytes.len() < want {
                 return corrupt(position, "the file ends before the segment does".into());
             }
             if let Some((offset, _)) = to_check.take() {
                 let there = BatchHeader::parse(&bytes).is_ok_and(|h| h.last_offset() == offset);
+                if !there && !segment.finished.get() {
+                    return corrupt(position, format!("not the batch that ends at {offset}"));
+                }
                 if !there {
                     // An index that was lost in part: make it anew, start from the beginning.
-                    tracing::warn!("{}: its index does not fit: rebuilt", path.display());
                     segment.rebuild_index(dir, interval).await?;
                     let lookup = segment.with_index(dir, interval, |i| i.lookup(from)).await?;
                     position = lookup.map_or(0, |(_, position)| position);
@@ -238,16 +285,24 @@ impl Log {
                 }
             }
             let take_first = min_one && out.bytes == 0;
-            let found = match walk(&bytes, from, up_to, room, take_first) {
-                Ok(found) => found,
-                Err((at, why)) => return corrupt(position + at as u64, why),
+            let stored = Stored {
+                base: segment.base,
+                next: segment.next.get(),
+                to_the_end: position + want as u64 == end,
             };
+            let found = walk(&bytes, from, up_to, room, take_first, Some(stored));
             if found.end > found.start {
                 let (start, end) = (found.start, found.end);
                 out.push(Chunk { memory: Memory::Read(bytes), start, end });
             }
             match found.stop {
                 Stop::Done => return Ok(Some(out)),
+                // What is whole before it is served; the next read begins with it and says why.
+                Stop::Bad { .. } if out.bytes > 0 => return Ok(Some(out)),
+                Stop::Bad { at, why } => {
+                    let why = format!("{why} (read from offset {from} on)");
+                    return corrupt(position + at as u64, why);
+                }
                 Stop::Short { at, need: size } => {
                     position += at as u64;
                     need = size;
@@ -263,7 +318,7 @@ impl Log {
     }
 
     /// Calls `f` with every batch from the one that holds `from` up to `up_to`, until it says stop.
-    async fn for_each_batch(
+    pub(super) async fn for_each_batch(
         &self,
         from: Offset,
         up_to: Offset,
@@ -300,156 +355,31 @@ impl Log {
         Ok(())
     }
 
-    /// Calls `f` with the header of every batch from the segment that contains `from`, in order.
+    /// Calls `f` with the header of every batch from the segment that contains `from`, in order, by
+    /// the files alone and without their CRC.
     pub async fn replay_headers(
         &self,
         from: Offset,
         f: &mut dyn FnMut(&BatchHeader),
     ) -> Result<()> {
-        let (start, end) = {
+        let segments = {
             let state = self.inner.state.borrow();
-            (state.segment_for(from).base, state.written)
+            state.segments[state.segment_position(from)..].to_vec()
         };
-        self.for_each_batch(start, end, &mut |header, _| {
-            f(header);
-            Ok(true)
-        })
-        .await
-    }
-
-    /// First record with timestamp >= `timestamp_ms` below `up_to` (looks into compressed batches).
-    pub async fn offset_for_timestamp(
-        &self,
-        timestamp_ms: i64,
-        up_to: Offset,
-    ) -> Result<Option<TimestampOffset>> {
-        self.retrying(|| self.find_timestamp(timestamp_ms, up_to)).await
-    }
-
-    async fn find_timestamp(
-        &self,
-        timestamp_ms: i64,
-        up_to: Offset,
-    ) -> Result<Option<TimestampOffset>> {
-        let (segments, interval, log_start) = {
-            let state = self.inner.state.borrow();
-            (state.segments.clone(), state.config.index_interval_bytes, state.log_start)
-        };
-        for segment in segments.iter().filter(|s| s.next.get() > log_start && s.base < up_to) {
-            let dir = &self.inner.dir;
-            let (largest, entry) = segment
-                .with_index(dir, interval, |i| (i.max_timestamp().0, i.time_lookup(timestamp_ms)))
-                .await?;
-            if largest < timestamp_ms {
-                continue;
-            }
-            // Every batch up to the entry's offset is below the entry's timestamp or at it.
-            let from = match entry {
-                Some((found, offset)) if found < timestamp_ms => offset,
-                _ => segment.base,
-            };
-            let up_to = up_to.min(segment.next.get());
-            let from = from.max(log_start);
-            if let Some(found) = self.first_record_at(timestamp_ms, from, up_to).await? {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn first_record_at(
-        &self,
-        timestamp_ms: i64,
-        from: Offset,
-        up_to: Offset,
-    ) -> Result<Option<TimestampOffset>> {
-        let mut found = None;
-        self.for_each_batch(from, up_to, &mut |header, batch| {
-            if header.max_timestamp >= timestamp_ms {
-                found = self.record_in(header, batch, from, &mut |t| t >= timestamp_ms)?;
-            }
-            Ok(found.is_none())
-        })
-        .await?;
-        Ok(found.filter(|f| f.offset < up_to))
-    }
-
-    /// The first record of a batch, at or above `from`, whose timestamp `is_it`.
-    fn record_in(
-        &self,
-        header: &BatchHeader,
-        batch: &[u8],
-        from: Offset,
-        is_it: &mut dyn FnMut(i64) -> bool,
-    ) -> Result<Option<TimestampOffset>> {
-        let mut found = None;
-        for_each_record(batch, &mut |record| {
-            let timestamp_ms = match header.timestamp_type() {
-                TimestampType::LogAppendTime => header.max_timestamp,
-                TimestampType::CreateTime => {
-                    header.base_timestamp.wrapping_add(record.timestamp_delta)
-                }
-            };
-            let offset = header.base_offset + record.offset_delta as i64;
-            if offset >= from && is_it(timestamp_ms) {
-                let leader_epoch = header.partition_leader_epoch;
-                found = Some(TimestampOffset { timestamp_ms, offset, leader_epoch });
-            }
-            found.is_none()
-        })
-        .map_err(|e| LogError::Corrupt {
-            path: self.inner.dir.clone(),
-            position: 0,
-            why: format!("batch at offset {}: {e}", header.base_offset),
-        })?;
-        Ok(found)
-    }
-
-    /// The record with the largest timestamp (the first such) below `up_to`.
-    pub async fn max_timestamp(&self, up_to: Offset) -> Result<Option<TimestampOffset>> {
-        self.retrying(|| self.find_max_timestamp(up_to)).await
-    }
-
-    async fn find_max_timestamp(&self, up_to: Offset) -> Result<Option<TimestampOffset>> {
-        let (segments, interval, log_start) = {
-            let state = self.inner.state.borrow();
-            (state.segments.clone(), state.config.index_interval_bytes, state.log_start)
-        };
-        let up_to = up_to.min(self.written_offset());
-        let mut best: Option<(i64, Offset)> = None;
-        for segment in segments.iter().filter(|s| s.base < up_to && s.next.get() > log_start) {
-            let dir = &self.inner.dir;
-            let (largest, below) = segment
-                .with_index(dir, interval, |i| (i.max_timestamp(), i.time_entry_below(up_to)))
-                .await?;
-            let mut here = Some(largest);
-            if largest.1 >= up_to || largest.1 < log_start {
-                // The largest is not visible: what the time index has, then the batches after it.
-                here = below.filter(|(_, offset)| largest.1 >= up_to && *offset >= log_start);
-                let from = here.map_or(segment.base.max(log_start), |(_, offset)| offset);
-                let end = up_to.min(segment.next.get());
-                self.for_each_batch(from, end, &mut |header, _| {
-                    if here.is_none_or(|(t, _)| header.max_timestamp > t) {
-                        here = Some((header.max_timestamp, header.last_offset()));
+        for segment in segments.iter().filter(|s| s.written.get() > 0) {
+            let path = segment.path(&self.inner.dir, FileKind::Log);
+            let file = segment.open_file(&self.inner.dir).await?;
+            let mut scan = BatchScan::new(file, 0, segment.written.get());
+            loop {
+                match scan.next(false).await.map_err(io_error(&path))? {
+                    Scanned::Batch { header, .. } => f(&header),
+                    Scanned::Bad { position, why } => {
+                        return Err(LogError::Corrupt { path, position, why });
                     }
-                    Ok(true)
-                })
-                .await?;
-            }
-            if let Some((timestamp, offset)) = here
-                && timestamp >= 0
-                && best.is_none_or(|(t, _)| timestamp > t)
-            {
-                best = Some((timestamp, offset));
+                    Scanned::End => break,
+                }
             }
         }
-        let Some((timestamp, offset)) = best else { return Ok(None) };
-        let mut found = None;
-        self.for_each_batch(offset, up_to, &mut |header, batch| {
-            found = self.record_in(header, batch, log_start, &mut |t| t == timestamp)?;
-            Ok(false)
-        })
-        .await?;
-        Ok(found)
+        Ok(())
     }
 }

@@ -17,7 +17,7 @@ use super::segment::{
 };
 use super::snapshot::snapshot_offset;
 use super::tail::Tail;
-use super::{Health, LogConfig, OpenHints, Result, State, appender, io_error};
+use super::{Health, LogConfig, OpenHints, Result, State, appender, checkpoint, io_error};
 use crate::runtime::{File, disk, wall_clock_ms};
 use crate::types::Offset;
 
@@ -33,6 +33,7 @@ pub(super) async fn recover(dir: &Path, config: LogConfig, hints: OpenHints) -> 
         epochs: LeaderEpochs::default(),
         epochs_known: false,
         snapshots: Vec::new(),
+        has_partition_metadata: false,
         synced: true,
     };
     let dir_created = opening.list().await?;
@@ -52,6 +53,7 @@ struct Opening {
     /// The epoch checkpoint was there and whole.
     epochs_known: bool,
     snapshots: Vec<Offset>,
+    has_partition_metadata: bool,
     /// Nothing was scanned that could still be in a volatile cache only.
     synced: bool,
 }
@@ -81,6 +83,9 @@ impl Opening {
             let name = entry.name.as_str();
             if [".deleted", ".tmp"].iter().any(|s| name.ends_with(s)) {
                 self.remove(name).await?;
+            } else if name == checkpoint::PARTITION_METADATA_FILE {
+                // Never synced: a power cut may have left it empty.
+                self.has_partition_metadata = entry.len == checkpoint::PARTITION_METADATA_BYTES;
             } else if let Some(offset) = snapshot_offset(name) {
                 self.snapshots.push(offset);
             } else if let Some((base, kind)) = parse_file_name(name) {
@@ -142,7 +147,10 @@ impl Opening {
                 return Ok(());
             }
             if !is_last {
-                segment.save_index(&self.dir).await?;
+                // On a full disk it stays in memory, and is made again from the batches if need be.
+                if let Err(e) = segment.save_index(&self.dir).await {
+                    tracing::warn!("an index was not written: {e}");
+                }
                 segment.finished.set(true);
             }
             at += 1;
@@ -163,7 +171,7 @@ impl Opening {
         if self.hints.clean && self.epochs_known {
             let from = index.truncate_above(Offset::MAX).map_or(0, |(_, position)| position);
             index.dirty = false;
-            let (found, end) = self.scan(segment, index, from, false, true).await?;
+            let (found, end) = self.scan(segment, index, from, false).await?;
             if end.bad.is_none() {
                 self.settle(segment, found, &end);
                 return Ok(false);
@@ -183,7 +191,7 @@ impl Opening {
                 _ => index = SegmentIndex::new(segment.base),
             }
         }
-        let (found, end) = self.scan(segment, index, from, true, true).await?;
+        let (found, end) = self.scan(segment, index, from, true).await?;
         self.settle(segment, found, &end);
         if end.valid == len {
             return Ok(false);
@@ -223,7 +231,6 @@ impl Opening {
         mut index: SegmentIndex,
         from: u64,
         check_crc: bool,
-        note_epochs: bool,
     ) -> Result<(SegmentIndex, ScanEnd)> {
         let path = segment.path(&self.dir, FileKind::Log);
         let file = segment.open_file(&self.dir).await?;
@@ -242,9 +249,7 @@ impl Opening {
                         segment.first_timestamp.set(header.max_timestamp);
                     }
                     index.observe(indexed(&header, position), self.config.index_interval_bytes);
-                    if note_epochs {
-                        self.epochs.assign(header.partition_leader_epoch, header.base_offset);
-                    }
+                    self.epochs.assign(header.partition_leader_epoch, header.base_offset);
                     end.valid = position + header.size_bytes() as u64;
                     end.next = header.last_offset() + 1;
                 }
@@ -319,6 +324,7 @@ impl Opening {
         if active.size.get() == 0 {
             active.first_timestamp.set(UNKNOWN);
         }
+        active.synced.set(active.written.get());
         Ok(State {
             config: self.config,
             log_start,
@@ -326,11 +332,14 @@ impl Opening {
             durable: end,
             health: Health::Open,
             dir_created,
+            has_partition_metadata: self.has_partition_metadata,
             segments: self.segments,
             tail: Tail::new(),
             epochs: self.epochs,
             queued_snapshots: Vec::new(),
             snapshots: self.snapshots,
+            cuts: 0,
+            leftovers: Vec::new(),
         })
     }
 }

@@ -1,11 +1,16 @@
 //! What leaves a log: whole closed segments, by time, size or a moved log start offset (KIP-107).
 //! Invariants: the active segment never goes (when retention wants all of it, it is closed first),
 //! nor anything at or above the high watermark; segments go oldest first and the log start offset moves before any file does. Files are renamed to
-//! `.deleted` (recovery removes those), then removed; reads in flight keep theirs open.
+//! `.deleted` (recovery removes those), and removed file.delete.delay.ms later; reads in flight keep
+//! theirs open.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::segment::{FileKind, SharedSegment, UNKNOWN, file_name};
-use super::{Health, Log, LogError, Result, io_error};
-use crate::runtime::disk;
+use super::{Health, Log, Result, io_error};
+use crate::runtime::{disk, sleep, spawn};
 use crate::types::Offset;
 
 impl Log {
@@ -13,10 +18,15 @@ impl Log {
     /// segments that retention or the log start offset lets go. Returns segments dropped.
     pub async fn enforce_retention(&self, now_ms: i64, high_watermark: Offset) -> Result<usize> {
         let _turn = self.inner.turn.take().await;
-        if !self.is_open()? {
+        let health = self.inner.state.borrow().health;
+        // Half swapped: the files that a name stands for are not known.
+        if matches!(health, Health::Closed | Health::HalfSwapped) {
             return Ok(0);
         }
-        if self.roll_is_due(now_ms).await? || self.all_may_go(now_ms, high_watermark).await? {
+        // What can't be written can still be made smaller: on a full disk that is the way out.
+        if health == Health::Open
+            && (self.roll_is_due(now_ms).await? || self.all_may_go(now_ms, high_watermark).await?)
+        {
             self.roll_now().await?;
         }
         let segments = self.inner.state.borrow().segments.clone();
@@ -31,29 +41,22 @@ impl Log {
     /// Closes the active segment when segment.ms says so.
     pub async fn roll_if_due(&self, now_ms: i64) -> Result<()> {
         let _turn = self.inner.turn.take().await;
-        if self.is_open()? && self.roll_is_due(now_ms).await? {
+        let open = self.inner.state.borrow().health == Health::Open;
+        if open && self.roll_is_due(now_ms).await? {
             self.roll_now().await?;
         }
         Ok(())
-    }
-
-    fn is_open(&self) -> Result<bool> {
-        match self.inner.state.borrow().health {
-            Health::Open => Ok(true),
-            Health::Closed => Ok(false),
-            Health::Failed => Err(LogError::Failed(self.inner.dir.clone())),
-        }
     }
 
     async fn roll_now(&self) -> Result<()> {
         self.inner.state.borrow_mut().roll();
         // The new file is made here: it carries the log end offset once the old ones are gone.
         self.write_all().await?;
-        if let Some(active) = self.inner.state.borrow().segments.last() {
-            active.dir_unsynced.set(false);
-        }
+        let active = self.inner.state.borrow().active().clone();
         let dir = &self.inner.dir;
-        disk::sync_dir(dir).await.map_err(io_error(dir))
+        disk::sync_dir(dir).await.map_err(io_error(dir))?;
+        active.dir_unsynced.set(false);
+        Ok(())
     }
 
     /// Appends roll by the time in the batches, as Kafka's; a log that is idle rolls by the clock,
@@ -149,6 +152,7 @@ impl Log {
     async fn drop_segments(&self, victims: &[SharedSegment]) -> Result<()> {
         let Some(last) = victims.last() else { return Ok(()) };
         let dir = &self.inner.dir;
+        let delay_ms = self.inner.state.borrow().config.file_delete_delay_ms;
         let snapshots: Vec<Offset> = {
             let mut state = self.inner.state.borrow_mut();
             state.log_start = state.log_start.max(last.next.get());
@@ -161,14 +165,14 @@ impl Log {
         for segment in victims {
             segment.retired.set(true);
             for kind in FileKind::ALL {
-                remove(dir, &file_name(segment.base, kind)).await?;
+                remove(dir, &file_name(segment.base, kind), delay_ms).await?;
             }
             if let Some(file) = segment.take_file() {
                 let _ = file.close().await;
             }
         }
         for offset in snapshots {
-            remove(dir, &file_name(offset, FileKind::Snapshot)).await?;
+            remove(dir, &file_name(offset, FileKind::Snapshot), delay_ms).await?;
         }
         disk::sync_dir(dir).await.map_err(io_error(dir))
     }
@@ -188,16 +192,38 @@ impl Log {
 }
 
 /// Absent is fine: not every segment has every kind.
-async fn remove(dir: &std::path::Path, name: &str) -> Result<()> {
+async fn remove(dir: &Path, name: &str, delay_ms: i64) -> Result<()> {
     let path = dir.join(name);
     let gone = dir.join(format!("{name}.deleted"));
     match disk::rename(&path, &gone).await {
-        // A compaction that ends may be removing a file of this name at the same time.
-        Ok(()) => match disk::remove_file(&gone).await {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(&gone)(e)),
-            _ => Ok(()),
-        },
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Ok(()) => remove_gone(vec![gone], delay_ms).await,
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         Err(e) => Err(io_error(&path)(e)),
     }
+}
+
+/// Removes files that have the name `.deleted`, after the delay. The broker may stop before: the
+/// next opening of the log removes them then.
+pub(super) async fn remove_gone(gone: Vec<PathBuf>, delay_ms: i64) -> Result<()> {
+    if delay_ms > 0 {
+        spawn(async move {
+            sleep(Duration::from_millis(delay_ms as u64)).await;
+            if let Err(e) = remove_all(&gone).await {
+                tracing::warn!("left for the next start to remove: {e}");
+            }
+        });
+        return Ok(());
+    }
+    remove_all(&gone).await
+}
+
+async fn remove_all(gone: &[PathBuf]) -> Result<()> {
+    for path in gone {
+        match disk::remove_file(path).await {
+            // The topic was deleted meanwhile, or another pass had a file of this name.
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(io_error(path)(e)),
+            _ => {}
+        }
+    }
+    Ok(())
 }

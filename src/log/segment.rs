@@ -25,7 +25,9 @@ pub(super) struct Segment {
     pub size: Cell<u64>,
     /// Bytes of batches in the file.
     pub written: Cell<u64>,
-    /// Length of the file, preallocated zeros included.
+    /// Bytes of batches that a sync has covered.
+    pub synced: Cell<u64>,
+    /// Length of the file, preallocated zeros included. `u64::MAX` when a failed write leaves it open.
     pub allocated: Cell<u64>,
     /// The file exists.
     pub created: Cell<bool>,
@@ -46,6 +48,8 @@ pub(super) struct Segment {
     file: RefCell<Option<File>>,
     /// Always there for the active segment; loaded on demand for closed ones.
     pub index: RefCell<Option<Box<SegmentIndex>>>,
+    /// Where its batches were found damaged when the index was made, and how.
+    damage: RefCell<Option<(u64, String)>>,
 }
 
 impl Segment {
@@ -56,6 +60,7 @@ impl Segment {
             next: Cell::new(base),
             size: Cell::new(0),
             written: Cell::new(0),
+            synced: Cell::new(0),
             allocated: Cell::new(0),
             created: Cell::new(false),
             finished: Cell::new(false),
@@ -67,6 +72,7 @@ impl Segment {
             roll_jitter_ms,
             file: RefCell::new(None),
             index: RefCell::new(Some(Box::new(SegmentIndex::new(base)))),
+            damage: RefCell::new(None),
         }
     }
 
@@ -157,22 +163,46 @@ impl Segment {
         }
     }
 
-    /// Throws the index of a closed segment away and makes it again from the batches. Its files are
-    /// written by whoever next holds the log's turn: only then is the name surely this segment's.
+    /// Throws the index of a closed segment away and makes it again from the batches. When it is
+    /// they that are damaged, that is remembered: clients ask again, and the scan is long. The files
+    /// are written by whoever next holds the log's turn: only then is the name surely this segment's.
     pub async fn rebuild_index(&self, dir: &Path, interval_bytes: u32) -> Result<()> {
-        let index = self.scan_index(dir, interval_bytes).await?;
-        *self.index.borrow_mut() = Some(Box::new(index));
-        Ok(())
+        let path = self.path(dir, FileKind::Log);
+        if let Some((position, why)) = self.damage.borrow().clone() {
+            return Err(LogError::Corrupt { path, position, why });
+        }
+        match self.scan_index(dir, interval_bytes).await {
+            Ok(index) => {
+                tracing::warn!("{}: its index did not fit: made again", path.display());
+                *self.index.borrow_mut() = Some(Box::new(index));
+                Ok(())
+            }
+            Err(LogError::Corrupt { path, position, why }) => {
+                *self.damage.borrow_mut() = Some((position, why.clone()));
+                Err(LogError::Corrupt { path, position, why })
+            }
+            Err(e) => Err(e),
+        }
     }
 
     async fn scan_index(&self, dir: &Path, interval_bytes: u32) -> Result<SegmentIndex> {
         let path = self.path(dir, FileKind::Log);
         let mut index = SegmentIndex::new(self.base);
         let mut scan = BatchScan::new(self.open_file(dir).await?, 0, self.written.get());
+        let mut next = self.base;
         loop {
-            match scan.next(false).await.map_err(io_error(&path))? {
+            match scan.next(true).await.map_err(io_error(&path))? {
+                Scanned::Batch { header, position }
+                    if header.base_offset < next || header.last_offset() >= self.next.get() =>
+                {
+                    let (first, last, end) =
+                        (header.base_offset, header.last_offset(), self.next.get());
+                    let why = format!("offsets {first} to {last} between {next} and {end}");
+                    return Err(LogError::Corrupt { path, position, why });
+                }
                 Scanned::Batch { header, position } => {
-                    index.observe(indexed(&header, position), interval_bytes)
+                    next = header.last_offset() + 1;
+                    index.observe(indexed(&header, position), interval_bytes);
                 }
                 Scanned::End => break,
                 Scanned::Bad { position, why } => {
@@ -194,21 +224,25 @@ impl Segment {
             }
             _ => None,
         };
-        if let Some((offsets, times)) = copy {
-            write_index_files(dir, self.base, offsets, times).await?;
+        let Some((offsets, times)) = copy else { return Ok(()) };
+        let written = write_index_files(dir, self.base, offsets, times).await;
+        if written.is_err()
+            && let Some(index) = self.index.borrow_mut().as_deref_mut()
+        {
+            index.dirty = true;
         }
-        Ok(())
+        written
     }
 
     /// Drops the file handle and the index of a closed segment that nobody used for a while. By the
     /// holder of the log's turn.
     pub async fn release_if_idle(&self, dir: &Path) {
         if self.finished.get() && !self.touched.replace(false) {
-            if let Err(e) = self.save_index(dir).await {
-                // It is made again when it is needed again.
-                tracing::warn!(error = %e, "an index was not written");
+            match self.save_index(dir).await {
+                Ok(()) => *self.index.borrow_mut() = None,
+                // It stays in memory: its files may be there in part.
+                Err(e) => tracing::warn!("an index was not written: {e}"),
             }
-            *self.index.borrow_mut() = None;
             if let Some(file) = self.take_file() {
                 let _ = file.close().await;
             }

@@ -19,22 +19,29 @@ impl Log {
         self.inner.state.borrow_mut().queued_snapshots.push((offset, bytes));
     }
 
-    pub(super) async fn write_snapshots(&self) -> Result<()> {
+    /// A snapshot that can't be written is no failure of the log: the next start replays more.
+    pub(super) async fn write_snapshots(&self) {
         let queued = std::mem::take(&mut self.inner.state.borrow_mut().queued_snapshots);
         if queued.is_empty() {
-            return Ok(());
+            return;
         }
-        self.ensure_dir().await?;
         for (offset, bytes) in queued {
-            let path = self.inner.dir.join(file_name(offset, FileKind::Snapshot));
-            disk::write_file(&path, bytes).await.map_err(io_error(&path))?;
+            if let Err(e) = self.write_snapshot(offset, bytes).await {
+                tracing::warn!("no producer snapshot: the next start reads more of the log: {e}");
+                continue;
+            }
             let mut state = self.inner.state.borrow_mut();
             if let Err(at) = state.snapshots.binary_search(&offset) {
                 state.snapshots.insert(at, offset);
             }
         }
         self.drop_stray_snapshots().await;
-        Ok(())
+    }
+
+    async fn write_snapshot(&self, offset: Offset, bytes: Vec<u8>) -> Result<()> {
+        self.ensure_dir().await?;
+        let path = self.inner.dir.join(file_name(offset, FileKind::Snapshot));
+        disk::write_file(&path, bytes).await.map_err(io_error(&path))
     }
 
     pub(super) async fn drop_stray_snapshots(&self) {

@@ -213,6 +213,22 @@ impl Tail {
         }
     }
 
+    /// Forgets everything from offset `to` on, which is at `position` of the file.
+    pub fn cut(&mut self, position: u64, to: Offset) {
+        self.pending.clear();
+        self.pending_bytes = 0;
+        self.in_flight = None;
+        while let Some(last) = self.sealed.back_mut().filter(|last| last.next > to) {
+            if last.base < to {
+                last.end = (position - last.file_position) as usize;
+                last.next = to;
+                break;
+            }
+            self.sealed_bytes -= last.buf.len();
+            self.sealed.pop_back();
+        }
+    }
+
     fn drop_oldest(&mut self) {
         if let Some(oldest) = self.sealed.pop_front() {
             self.sealed_bytes -= oldest.buf.len();

@@ -483,6 +483,37 @@ fn retention_drops_whole_closed_segments() {
 }
 
 #[test]
+fn a_dropped_segment_keeps_its_files_for_the_configured_time() {
+    run(|dir| async move {
+        let mut small = LogConfig {
+            segment_bytes: 10_000,
+            retention_bytes: 0,
+            file_delete_delay_ms: 3_600_000,
+            ..config()
+        };
+        let log = Log::open(dir.clone(), small.clone(), CLEAN).await.unwrap();
+        for n in 0..30 {
+            append(&log, &batch(1000 * n, 1, 900, Compression::None), 3);
+        }
+        log.write_pending().await.unwrap();
+        let deleted = |base: i64| dir.join(format!("{base:020}.log.deleted"));
+        assert_eq!(log.enforce_retention(0, 10).await.unwrap(), 1);
+        assert!(!log_file(&dir, 0).exists() && deleted(0).exists());
+        small.file_delete_delay_ms = 1;
+        log.set_config(small.clone());
+        assert_eq!(log.enforce_retention(0, 20).await.unwrap(), 1);
+        while deleted(10).exists() {
+            crate::runtime::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        assert!(deleted(0).exists(), "its hour is not over");
+        log.close().await.unwrap();
+        let log = Log::open(dir.clone(), small, CLEAN).await.unwrap();
+        assert_eq!(log.log_start_offset(), 20);
+        assert!(!deleted(0).exists(), "the next start removes what is left");
+    });
+}
+
+#[test]
 fn retention_closes_the_active_segment_when_all_of_it_may_go() {
     run(|dir| async move {
         let mut small = LogConfig { segment_bytes: 10_000, retention_ms: 30_000, ..config() };
@@ -624,7 +655,7 @@ fn leftovers_are_removed() {
 }
 
 #[test]
-fn a_failed_write_stops_appends_and_not_reads() {
+fn a_failed_write_stops_appends_until_the_repair_and_not_reads() {
     run(|dir| async move {
         let small = LogConfig { segment_bytes: 2000, ..config() };
         let log = Log::open(dir.clone(), small, CLEAN).await.unwrap();
@@ -634,13 +665,26 @@ fn a_failed_write_stops_appends_and_not_reads() {
         std::fs::create_dir(log_file(&dir, 1)).unwrap();
         append(&log, &plain(1, 1000), 0);
         assert!(log.write_pending().await.is_err());
-        assert!(log.has_failed());
-        assert!(matches!(log.write_pending().await, Err(LogError::Failed(_))));
+        assert!(log.is_suspect());
+        assert!(matches!(log.write_pending().await, Err(LogError::Suspect(_))));
         let patch = Patch { base_offset: 2, leader_epoch: 0, log_append_time_ms: None };
-        assert!(matches!(log.append(&plain(1, 1), patch), Err(LogError::Failed(_))));
+        assert!(matches!(log.append(&plain(1, 1), patch), Err(LogError::Suspect(_))));
         assert_eq!(log.written_offset(), 1);
         log.shrink_tail(0);
         assert_eq!(flat(&log.read(0, 2, 1, true).await.unwrap()), first);
+
+        assert_eq!(log.cut_back(|written, _| written).await.unwrap(), Some(1));
+        assert_eq!(log.log_end_offset(), 1);
+        log.repair().await.unwrap_err();
+        std::fs::remove_dir(log_file(&dir, 1)).unwrap();
+        log.repair().await.unwrap();
+        assert_eq!(log.durable_offset(), 1);
+        let mut all = first;
+        all.extend(append(&log, &plain(1, 1000), 0));
+        all.extend(append(&log, &plain(1, 1000), 0));
+        log.write_pending().await.unwrap();
+        log.shrink_tail(0);
+        assert_eq!(read_all(&log, 1 << 20).await, all);
     });
 }
 

@@ -25,6 +25,8 @@ pub(super) struct DataDir {
     /// What cleaner-offset-checkpoint holds: it is written only when that changes, so that a broker
     /// without compacted topics has no such file.
     cleaner_offsets: RefCell<OffsetCheckpoint>,
+    /// The checkpoints can't be written: said once.
+    checkpoints_fail: Cell<bool>,
     /// Released when the node ends.
     _lock: disk::DirLock,
 }
@@ -76,6 +78,7 @@ impl DataDir {
             checkpointing: Cell::new(false),
             checkpointed: Notify::new(),
             cleaner_offsets: RefCell::new(hints.cleaner_offsets.clone().into_iter().collect()),
+            checkpoints_fail: Cell::new(false),
             _lock: lock,
         };
         Ok((Rc::new(dir), hints))
@@ -182,6 +185,21 @@ impl DataDir {
     pub(super) fn end_checkpoint_turn(&self) {
         self.checkpointing.set(false);
         self.checkpointed.notify_waiters();
+    }
+
+    /// As `write_checkpoints`; a failure is told once, until one succeeds.
+    pub(super) async fn try_checkpoints(&self, checkpoints: &[PartitionCheckpoint]) {
+        let written = self.write_checkpoints(checkpoints).await;
+        let failed_before = self.checkpoints_fail.replace(written.is_err());
+        match written {
+            Err(why) if !failed_before => tracing::error!(
+                why,
+                "the offset checkpoints can't be written: a start after a crash would read more; \
+                 check the disk and its room"
+            ),
+            Ok(()) if failed_before => tracing::info!("the offset checkpoints are written again"),
+            _ => {}
+        }
     }
 
     pub(super) async fn write_checkpoints(

@@ -5,11 +5,13 @@ use bytes::Bytes;
 
 use super::producers::Verdict;
 use super::{FlushPolicy, LogSlot, Partition, PartitionError};
+use crate::config::TopicConfig;
 use crate::limits;
 use crate::log::{Log, Patch};
 use crate::runtime::mailbox::{OneshotReceiver, OneshotSender, oneshot};
 use crate::types::{Offset, TimestampType};
 use crate::wire::record_batch::{self, BatchError, BatchHeader};
+use crate::wire::records;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
@@ -20,6 +22,8 @@ pub struct Appended {
     pub log_append_time_ms: i64,
     pub log_start_offset: Offset,
     pub record_count: i32,
+    /// Of the partition, when it was appended: see `Cuts`.
+    pub generation: u64,
 }
 
 /// An append that is in the log, or one that waits for the log to open.
@@ -50,7 +54,7 @@ impl Partition {
     pub fn begin_append(&self, records: &Bytes, acks: i16, now_ms: i64) -> Ticket {
         {
             let mut state = self.state.borrow_mut();
-            if matches!(state.slot, LogSlot::Unopened | LogSlot::Opening) {
+            if matches!(state.slot, LogSlot::Opening) || state.slot.is_to_be_opened() {
                 if state.waiting_for_open.len() >= limits::APPENDS_WAITING_FOR_OPEN {
                     return Ticket::Done(Err(PartitionError::Storage(
                         "too many appends wait for the log to open".into(),
@@ -75,6 +79,9 @@ impl Partition {
 
     fn append(&self, records: &[u8], acks: i16, now_ms: i64) -> Result<Appended, PartitionError> {
         let log = self.log()?;
+        if !log.is_writable() {
+            return Err(self.refusal());
+        }
         let batch = self.check_batch(records, acks, now_ms)?;
         let mut state = self.state.borrow_mut();
         let log_start_offset = log.log_start_offset();
@@ -90,8 +97,11 @@ impl Partition {
                 ),
                 log_start_offset,
                 record_count: 0,
+                generation: state.cuts.generation(),
             });
         }
+        let recompressed = self.recompressed(records, &batch, &state.config.topic)?;
+        let records = recompressed.as_deref().unwrap_or(records);
         let base_offset = log.log_end_offset();
         let append_time = match state.config.topic.timestamp_type {
             TimestampType::LogAppendTime => Some(now_ms),
@@ -114,7 +124,8 @@ impl Partition {
             max_timestamp: append_time.unwrap_or(batch.max_timestamp),
             ..batch
         };
-        state.producers.appended(&final_batch);
+        let undo = state.producers.appended(&final_batch);
+        state.undo.extend(undo);
         let end_offset = final_batch.last_offset() + 1;
         if state.unflushed == 0 {
             state.unflushed_since_ms = now_ms;
@@ -128,12 +139,17 @@ impl Partition {
             state.sync_from.get_or_insert(base_offset);
             state.sync_to = end_offset;
         }
+        if acks != -1 {
+            state.written_from.get_or_insert(base_offset);
+            state.written_to = end_offset;
+        }
         Ok(Appended {
             base_offset,
             end_offset,
             log_append_time_ms: append_time.unwrap_or(-1),
             log_start_offset,
             record_count: batch.record_count,
+            generation: state.cuts.generation(),
         })
     }
 
@@ -155,22 +171,7 @@ impl Partition {
         }
         let header = BatchHeader::parse(data).map_err(refused)?;
         // Size before everything else: what is too large is not worth a CRC.
-        if header.size_bytes() > topic.max_message_bytes {
-            return Err(PartitionError::MessageTooLarge(format!(
-                "The record batch size in the append to {} is {} bytes which exceeds the maximum \
-                 configured value of {}.",
-                self.topic_partition,
-                header.size_bytes(),
-                topic.max_message_bytes
-            )));
-        }
-        if header.size_bytes() as u64 > topic.segment_bytes {
-            return Err(PartitionError::RecordListTooLarge(format!(
-                "a batch of {} bytes does not fit a segment of {} bytes",
-                header.size_bytes(),
-                topic.segment_bytes
-            )));
-        }
+        self.check_size(header.size_bytes(), topic)?;
         // Since v3 a produce request holds exactly one batch a partition.
         if header.size_bytes() < data.len() {
             return Err(PartitionError::InvalidRecord(
@@ -219,6 +220,41 @@ impl Partition {
         Ok(header)
     }
 
+    /// What is stored in place of a batch whose codec is not the topic's; `None` when it is. What was
+    /// small enough as it came may not be in the topic's codec.
+    fn recompressed(
+        &self,
+        records: &[u8],
+        batch: &BatchHeader,
+        topic: &TopicConfig,
+    ) -> Result<Option<Vec<u8>>, PartitionError> {
+        let Some(codec) = topic.compression.filter(|codec| batch.compression() != Some(*codec))
+        else {
+            return Ok(None);
+        };
+        let stored =
+            records::recompress(records, codec, topic.compression_level()).map_err(refused)?;
+        self.check_size(stored.len(), topic)?;
+        Ok(Some(stored))
+    }
+
+    fn check_size(&self, bytes: usize, topic: &TopicConfig) -> Result<(), PartitionError> {
+        if bytes > topic.max_message_bytes {
+            return Err(PartitionError::MessageTooLarge(format!(
+                "The record batch size in the append to {} is {bytes} bytes which exceeds the \
+                 maximum configured value of {}.",
+                self.topic_partition, topic.max_message_bytes
+            )));
+        }
+        if bytes as u64 > topic.segment_bytes {
+            return Err(PartitionError::RecordListTooLarge(format!(
+                "a batch of {bytes} bytes does not fit a segment of {} bytes",
+                topic.segment_bytes
+            )));
+        }
+        Ok(())
+    }
+
     /// A compacted topic is nothing without keys.
     fn refuse_keyless(&self, indexes: Vec<i32>) -> PartitionError {
         let why = format!(
@@ -232,13 +268,21 @@ impl Partition {
     }
 
     /// Waits for what `acks` promises: the device's queue (1), or the high watermark (all).
-    pub async fn committed(&self, end_offset: Offset, acks: i16) -> Result<(), PartitionError> {
+    pub async fn committed(&self, appended: &Appended, acks: i16) -> Result<(), PartitionError> {
         loop {
             let changed = self.changed.notified();
             let log = self.log()?;
+            let end_offset = appended.end_offset;
+            // Before the offsets: others may have been appended in its place since.
+            if self.state.borrow().cuts.took(appended.generation, end_offset) {
+                return Err(self.refusal());
+            }
             let reached = if acks == -1 { self.high_watermark() } else { log.written_offset() };
             if reached >= end_offset {
                 return Ok(());
+            }
+            if log.is_offline() {
+                return Err(self.refusal());
             }
             changed.await;
         }
@@ -246,24 +290,24 @@ impl Partition {
 
     pub fn needs_flush(&self) -> bool {
         let Ok(log) = self.log() else { return false };
+        if !log.is_writable() {
+            return log.is_suspect();
+        }
         log.written_offset() < log.log_end_offset()
             || log.durable_offset() < self.state.borrow().sync_to
     }
 
     /// One write of all that is pending, and one fdatasync if somebody was promised it: the group
-    /// commit. Whatever arrives meanwhile goes with the next round.
+    /// commit. Whatever arrives meanwhile goes with the next round. A failure takes back what
+    /// nobody was promised: then `is_suspect`, and `repair` is due.
     pub async fn flush(&self) {
         let Ok(log) = self.log() else { return };
-        if let Err(e) = self.flush_log(&log).await {
-            if self.is_deleted() {
-                return;
-            }
-            tracing::error!(partition = %self.topic_partition, error = %e,
-                "write failed: the partition takes no more records until the broker restarts; \
-                 check the disk and the kernel log");
-            self.state.borrow_mut().slot = LogSlot::Failed(e.to_string());
-            self.changed.notify_waiters();
-            self.wake_watchers();
+        let failed = match log.is_suspect() {
+            true => None,
+            false => self.flush_log(&log).await.err(),
+        };
+        if log.is_suspect() {
+            self.cut_back(&log, failed).await;
         }
     }
 

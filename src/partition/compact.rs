@@ -3,7 +3,7 @@
 
 use super::{LogSlot, Partition};
 use crate::config::CleanerConfig;
-use crate::log::{CleanRun, CleanWhen, Cleaned, Dirt, LogError, Pace};
+use crate::log::{CleanRun, CleanWhen, Cleaned, Dirt, Log, LogError, Pace};
 use crate::types::Offset;
 
 /// A log whose disk failed under a run is left alone for this long.
@@ -38,7 +38,7 @@ impl Partition {
             let state = self.state.borrow();
             let LogSlot::Open(log) = &state.slot else { return None };
             let topic = &state.config.topic;
-            if !topic.cleanup_compact || now_ms < state.clean.retry_at_ms {
+            if !topic.cleanup_compact || !log.is_writable() || now_ms < state.clean.retry_at_ms {
                 return None;
             }
             let when = CleanWhen {
@@ -59,7 +59,7 @@ impl Partition {
         match dirt {
             Ok(dirt) => dirt,
             Err(e) => {
-                self.cleaning_failed(now_ms, &e);
+                self.cleaning_failed(&log, now_ms, e);
                 None
             }
         }
@@ -103,15 +103,23 @@ impl Partition {
                 Some(cleaned)
             }
             Err(e) => {
-                self.cleaning_failed(now_ms, &e);
+                self.cleaning_failed(&log, now_ms, e);
                 None
             }
         }
     }
 
-    fn cleaning_failed(&self, now_ms: i64, e: &LogError) {
+    fn cleaning_failed(&self, log: &Log, now_ms: i64, e: LogError) {
         let mut state = self.state.borrow_mut();
-        if let LogError::Corrupt { .. } = e {
+        if log.is_offline() {
+            tracing::error!(partition = %self.topic_partition, error = %e,
+                "compaction could not finish the swap of a segment: reads go on, the partition takes \
+                 no records until the broker is restarted, which finishes it; check the disk");
+            state.trouble = Some(e);
+            drop(state);
+            // Appends that wait for their write are told.
+            self.changed.notify_waiters();
+        } else if let LogError::Corrupt { .. } = e {
             state.clean.retry_at_ms = i64::MAX;
             tracing::error!(partition = %self.topic_partition, error = %e,
                 "a segment is damaged: the partition is not compacted until the broker restarts");

@@ -1,16 +1,19 @@
 //! One replica's truth: role, epochs, high watermark, producers, append and read rules.
 //! Owned by one shard; `Partition` is shared there as `Rc` and no borrow of its state lives across
-//! an await. The log opens at the first use (`open`), so 100,000 partitions start at no cost.
+//! an await.
 //! High watermark with one replica: everything written, but never past a batch that was promised a
 //! sync (acks=all) and has not had it: a reader never sees what a power cut could take back from it.
 //! Not here: files (log/), who waits (shard/purgatory), Kafka's error codes (api/).
 
 mod append;
 mod compact;
+mod cuts;
 mod error;
+mod lifecycle;
 pub mod producers;
 mod query;
 mod read;
+mod suspect;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -26,7 +29,9 @@ use crate::config::TopicConfig;
 use crate::log::{Log, LogConfig, LogError, OpenHints};
 use crate::runtime::Notify;
 use crate::types::{Offset, TopicId, TopicPartition};
-use producers::Producers;
+use cuts::Cuts;
+use lifecycle::LogSlot;
+use producers::{Producers, Undo};
 
 /// When an append is made durable before it is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,15 +72,6 @@ impl PartitionConfig {
     }
 }
 
-enum LogSlot {
-    Unopened,
-    /// One task is opening it; others wait for `changed`.
-    Opening,
-    Open(Log),
-    Failed(String),
-    Deleted,
-}
-
 struct State {
     slot: LogSlot,
     config: Rc<PartitionConfig>,
@@ -87,6 +83,19 @@ struct State {
     sync_from: Option<Offset>,
     /// End of the newest batch that was promised a sync.
     sync_to: Offset,
+    /// First offset of the oldest batch that a write acknowledges (acks=0, 1) and that is not durable
+    /// yet, and the end of the newest.
+    written_from: Option<Offset>,
+    written_to: Offset,
+    /// What takes back each idempotent batch that a failed write may still take from the log.
+    undo: VecDeque<Undo>,
+    cuts: Cuts,
+    /// What the last attempt to open the log said: logged once.
+    open_failed: Option<String>,
+    /// What the last read failed with: logged once.
+    read_trouble: Option<String>,
+    /// Why the log can't be written at present.
+    trouble: Option<LogError>,
     /// Records appended since the last sync, and when the first of them came (Kafka's flush keys).
     unflushed: i64,
     unflushed_since_ms: i64,
@@ -106,6 +115,8 @@ pub struct Partition {
     watchers: RefCell<Vec<Rc<Watcher>>>,
     /// In the shard's flush queue or being flushed.
     pub flushing: Cell<bool>,
+    /// Of its pending bytes, those in the shard's sum.
+    pub unwritten_counted: Cell<usize>,
 }
 
 /// One parked fetch: registered with every partition it waits for.
@@ -137,6 +148,13 @@ impl Partition {
                 high_watermark: 0,
                 sync_from: None,
                 sync_to: 0,
+                written_from: None,
+                written_to: 0,
+                undo: VecDeque::new(),
+                cuts: Cuts::default(),
+                open_failed: None,
+                read_trouble: None,
+                trouble: None,
                 unflushed: 0,
                 unflushed_since_ms: 0,
                 waiting_for_open: VecDeque::new(),
@@ -145,115 +163,8 @@ impl Partition {
             changed: Notify::new(),
             watchers: RefCell::new(Vec::new()),
             flushing: Cell::new(false),
+            unwritten_counted: Cell::new(0),
         })
-    }
-
-    /// The open log, or why there is none.
-    fn log(&self) -> Result<Log, PartitionError> {
-        match &self.state.borrow().slot {
-            LogSlot::Open(log) => Ok(log.clone()),
-            LogSlot::Failed(why) => Err(PartitionError::Storage(why.clone())),
-            LogSlot::Deleted => Err(PartitionError::Unknown),
-            LogSlot::Unopened | LogSlot::Opening => {
-                Err(PartitionError::Storage(format!("{} is not open yet", self.topic_partition)))
-            }
-        }
-    }
-
-    pub fn is_open(&self) -> bool {
-        matches!(self.state.borrow().slot, LogSlot::Open(_))
-    }
-
-    fn is_deleted(&self) -> bool {
-        matches!(self.state.borrow().slot, LogSlot::Deleted)
-    }
-
-    /// Opens the log if nobody has; otherwise waits for whoever is opening it.
-    pub async fn open(&self) -> Result<Log, PartitionError> {
-        loop {
-            let changed = self.changed.notified();
-            {
-                let mut state = self.state.borrow_mut();
-                match state.slot {
-                    LogSlot::Unopened => {
-                        state.slot = LogSlot::Opening;
-                        break;
-                    }
-                    LogSlot::Opening => {}
-                    _ => {
-                        drop(state);
-                        return self.log();
-                    }
-                }
-            }
-            changed.await;
-        }
-        let (config, hints) = {
-            let state = self.state.borrow();
-            (state.config.log_config(), state.hints)
-        };
-        let opened = self.open_log(config, hints).await;
-        self.opened(opened);
-        self.log()
-    }
-
-    async fn open_log(
-        &self,
-        config: LogConfig,
-        hints: OpenHints,
-    ) -> Result<(Log, Producers), LogError> {
-        let log = Log::open(self.dir.clone(), config, hints).await?;
-        let mut producers = Producers::default();
-        let mut from = log.log_start_offset();
-        if let Some((offset, bytes)) = log.latest_producer_snapshot().await? {
-            match Producers::from_snapshot(&bytes) {
-                Ok(p) => {
-                    producers = p;
-                    from = offset;
-                }
-                Err(why) => tracing::warn!(
-                    partition = %self.topic_partition, offset, why,
-                    "producer snapshot ignored: producers are rebuilt from the log"
-                ),
-            }
-        }
-        if from < log.log_end_offset() {
-            log.replay_headers(from, &mut |batch| {
-                if batch.base_offset >= from {
-                    producers.appended(batch);
-                }
-            })
-            .await?;
-        }
-        Ok((log, producers))
-    }
-
-    fn opened(&self, opened: Result<(Log, Producers), LogError>) {
-        {
-            let mut state = self.state.borrow_mut();
-            if matches!(state.slot, LogSlot::Deleted) {
-                return;
-            }
-            match opened {
-                Ok((log, producers)) => {
-                    log.assign_leader_epoch(state.leader_epoch);
-                    // A log that was cut below what was cleaned: what comes there next is not clean.
-                    state.clean.end = state.clean.end.filter(|end| *end <= log.log_end_offset());
-                    state.high_watermark = log.log_end_offset();
-                    state.sync_to = log.log_end_offset();
-                    state.producers = producers;
-                    log.set_config(state.config.log_config());
-                    state.slot = LogSlot::Open(log);
-                }
-                Err(e) => {
-                    tracing::error!(partition = %self.topic_partition, error = %e,
-                        "the log can't be opened: the partition is offline until the broker restarts");
-                    state.slot = LogSlot::Failed(e.to_string());
-                }
-            }
-        }
-        self.drain_waiting_for_open();
-        self.changed.notify_waiters();
     }
 
     pub fn set_config(&self, config: Rc<PartitionConfig>) {
@@ -292,6 +203,7 @@ impl Partition {
             if moved {
                 state.high_watermark = visible;
             }
+            state.settle(durable);
             moved
         };
         self.changed.notify_waiters();
@@ -326,8 +238,14 @@ impl Partition {
             Ok(0) => {}
             Ok(dropped) => tracing::info!(partition = %self.topic_partition, dropped,
                 log_start_offset = log.log_start_offset(), "retention dropped segments"),
+            Err(e) if log.is_suspect() => {
+                self.state.borrow_mut().trouble.get_or_insert(e);
+            }
             Err(e) => tracing::error!(partition = %self.topic_partition, error = %e,
                 "retention failed"),
+        }
+        if log.is_suspect() {
+            return true;
         }
         let mut state = self.state.borrow_mut();
         if let FlushPolicy::Kafka { interval_ms, .. } = state.config.flush
@@ -350,6 +268,9 @@ impl Partition {
     /// epochs first: below the recovery point the next start trusts those files.
     pub async fn checkpoint(&self) -> (Offset, Offset) {
         let Ok(log) = self.log() else { return self.last_checkpoint() };
+        if log.is_suspect() || log.is_offline() {
+            return self.last_checkpoint();
+        }
         let hinted = self.state.borrow().hints.recovery_point;
         if log.durable_offset() > hinted {
             match log.checkpoint().await {
@@ -358,6 +279,9 @@ impl Partition {
                 Err(LogError::Failed(_)) if log.durable_offset() == log.log_end_offset() => {
                     self.state.borrow_mut().hints.recovery_point = log.durable_offset();
                 }
+                // Every partition meets a full disk, at every checkpoint: the broker says it once.
+                Err(e) if e.is_full() => tracing::debug!(partition = %self.topic_partition,
+                    error = %e, "no checkpoint"),
                 Err(e) => tracing::warn!(partition = %self.topic_partition, error = %e,
                     "no checkpoint: a recovery would read more"),
             }
@@ -372,71 +296,22 @@ impl Partition {
         (hints.recovery_point, start)
     }
 
+    /// Bytes appended and not yet given to the device.
+    pub fn pending_bytes(&self) -> usize {
+        self.log().map_or(0, |l| l.pending_bytes())
+    }
+
     pub fn tail_memory_bytes(&self) -> usize {
         self.log().map_or(0, |l| l.tail_memory_bytes())
+    }
+
+    pub fn unwritten_bytes(&self) -> usize {
+        self.log().map_or(0, |l| l.unwritten_bytes())
     }
 
     pub fn shrink_tail(&self, keep_bytes: usize) {
         if let Ok(log) = self.log() {
             log.shrink_tail(keep_bytes);
         }
-    }
-
-    /// Clean stop: producer snapshot, everything synced, files trimmed. Ok(false): nothing was open.
-    pub async fn close(&self) -> Result<bool, PartitionError> {
-        let log = match &self.state.borrow().slot {
-            LogSlot::Open(log) => log.clone(),
-            LogSlot::Failed(why) => return Err(PartitionError::Storage(why.clone())),
-            // Never opened: its files are as an earlier stop left them.
-            LogSlot::Unopened => return Ok(false),
-            LogSlot::Opening => {
-                return Err(PartitionError::Storage("stopped while the log was opening".into()));
-            }
-            LogSlot::Deleted => return Ok(false),
-        };
-        let snapshot = {
-            let state = self.state.borrow();
-            (!state.producers.is_empty()).then(|| state.producers.to_snapshot())
-        };
-        if let Some(bytes) = snapshot {
-            log.put_producer_snapshot(log.log_end_offset(), bytes);
-        }
-        log.stop_cleaning().await;
-        // As a flush, so that what it covers is acknowledged; the close then finds nothing to write.
-        self.flush().await;
-        log.close().await.map_err(|e| PartitionError::Storage(e.to_string()))?;
-        Ok(true)
-    }
-
-    /// The topic was deleted: waiters get `Unknown`, the directory is renamed at once and removed.
-    pub async fn delete(&self) -> Result<(), LogError> {
-        // Whoever is opening it must finish first, or it would create files under our feet.
-        while matches!(self.state.borrow().slot, LogSlot::Opening) {
-            let changed = self.changed.notified();
-            if matches!(self.state.borrow().slot, LogSlot::Opening) {
-                changed.await;
-            }
-        }
-        // It must not make files where a topic of the same name may soon be.
-        if let Ok(log) = self.log() {
-            log.stop_cleaning().await;
-        }
-        let (slot, config) = {
-            let mut state = self.state.borrow_mut();
-            let slot = std::mem::replace(&mut state.slot, LogSlot::Deleted);
-            (slot, state.config.log_config())
-        };
-        self.drain_waiting_for_open();
-        self.changed.notify_waiters();
-        self.wake_watchers();
-        let log = match slot {
-            LogSlot::Open(log) => log,
-            // Trusting the files is right here: they are about to go.
-            _ => {
-                let hints = OpenHints { clean: true, recovery_point: 0, log_start_offset: 0 };
-                Log::open(self.dir.clone(), config, hints).await?
-            }
-        };
-        log.delete().await
     }
 }

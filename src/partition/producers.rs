@@ -53,6 +53,21 @@ pub enum Verdict {
     Duplicate(BatchMetadata),
 }
 
+/// Takes one `appended` back: its batch was cut from the log.
+#[derive(Clone, Debug)]
+pub struct Undo {
+    pub base_offset: Offset,
+    producer_id: i64,
+    before: Before,
+}
+
+#[derive(Clone, Debug)]
+enum Before {
+    Unknown,
+    SameEpoch { forgotten: Option<BatchMetadata>, last_timestamp_ms: i64 },
+    OtherEpoch(ProducerEntry),
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Producers {
     entries: HashMap<i64, ProducerEntry>,
@@ -122,30 +137,56 @@ impl Producers {
     }
 
     /// Remembers an appended batch (`batch` carries its final offsets).
-    pub fn appended(&mut self, batch: &BatchHeader) {
+    pub fn appended(&mut self, batch: &BatchHeader) -> Option<Undo> {
         if !batch.has_producer_id() || batch.is_control() {
-            return;
+            return None;
         }
-        let entry = self.entries.entry(batch.producer_id).or_insert_with(|| ProducerEntry {
-            epoch: batch.producer_epoch,
-            coordinator_epoch: -1,
-            last_timestamp_ms: batch.max_timestamp,
-            batches: VecDeque::with_capacity(1),
-        });
-        if entry.epoch != batch.producer_epoch {
-            entry.epoch = batch.producer_epoch;
-            entry.batches.clear();
-        }
-        if entry.batches.len() == BATCHES_KEPT {
-            entry.batches.pop_front();
-        }
-        entry.last_timestamp_ms = batch.max_timestamp;
-        entry.batches.push_back(BatchMetadata {
+        let metadata = BatchMetadata {
             last_sequence: batch.last_sequence(),
             last_offset: batch.last_offset(),
             offset_delta: batch.last_offset_delta,
             timestamp_ms: batch.max_timestamp,
-        });
+        };
+        let (producer_id, base_offset) = (batch.producer_id, batch.base_offset);
+        let before = match self.entries.get_mut(&producer_id) {
+            Some(entry) if entry.epoch == batch.producer_epoch => {
+                let full = entry.batches.len() == BATCHES_KEPT;
+                let forgotten = if full { entry.batches.pop_front() } else { None };
+                let last_timestamp_ms = entry.last_timestamp_ms;
+                entry.last_timestamp_ms = batch.max_timestamp;
+                entry.batches.push_back(metadata);
+                Before::SameEpoch { forgotten, last_timestamp_ms }
+            }
+            other => {
+                let coordinator_epoch = other.map_or(-1, |entry| entry.coordinator_epoch);
+                let entry = ProducerEntry {
+                    epoch: batch.producer_epoch,
+                    coordinator_epoch,
+                    last_timestamp_ms: batch.max_timestamp,
+                    batches: VecDeque::from([metadata]),
+                };
+                let before = self.entries.insert(producer_id, entry);
+                before.map_or(Before::Unknown, Before::OtherEpoch)
+            }
+        };
+        Some(Undo { base_offset, producer_id, before })
+    }
+
+    /// In the reverse order of `appended`.
+    pub fn take_back(&mut self, undo: Undo) {
+        match undo.before {
+            Before::Unknown => drop(self.entries.remove(&undo.producer_id)),
+            Before::OtherEpoch(entry) => drop(self.entries.insert(undo.producer_id, entry)),
+            Before::SameEpoch { forgotten, last_timestamp_ms } => {
+                // Gone when the producer expired meanwhile.
+                let Some(entry) = self.entries.get_mut(&undo.producer_id) else { return };
+                entry.batches.pop_back();
+                if let Some(batch) = forgotten {
+                    entry.batches.push_front(batch);
+                }
+                entry.last_timestamp_ms = last_timestamp_ms;
+            }
+        }
     }
 
     /// Forgets producers that wrote nothing for `expiration_ms`.
@@ -309,6 +350,23 @@ mod tests {
         p.appended(&batch(0, 0, 1, 2));
         assert!(matches!(p.check(&batch(0, i32::MAX - 1, 2, 0)), Ok(Verdict::Duplicate(_))));
         assert_eq!(sequence_minus(1, 3), i32::MAX - 1);
+    }
+
+    #[test]
+    fn what_is_taken_back_leaves_no_trace() {
+        let mut p = Producers::default();
+        let mut states = vec![p.entries.clone()];
+        let mut undos = Vec::new();
+        let batches = (0..7).map(|i| batch(0, i * 10, 10, i as i64 * 10));
+        for b in batches.chain([batch(1, 0, 5, 70), batch(1, 5, 5, 75)]) {
+            undos.push(p.appended(&b).unwrap());
+            states.push(p.entries.clone());
+        }
+        while let Some(undo) = undos.pop() {
+            states.pop();
+            p.take_back(undo);
+            assert_eq!(p.entries, *states.last().unwrap());
+        }
     }
 
     #[test]

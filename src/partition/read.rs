@@ -2,7 +2,7 @@
 //! DeleteRecords and DescribeProducers see. Consumers see below the high watermark only.
 
 use super::{OffsetAnswer, OffsetQuery, Partition, PartitionError, ProducerInfo};
-use crate::log::FetchedRecords;
+use crate::log::{FetchedRecords, LogError};
 use crate::types::{Offset, TopicPartition};
 
 /// One partition of a fetch.
@@ -63,6 +63,28 @@ impl Partition {
         }
     }
 
+    /// Kafka's answers: a damaged batch is CORRUPT_MESSAGE, at which a consumer gives up with the
+    /// offset in its hand; what can't be read is a storage error, which it tries again.
+    fn read_failed(&self, e: LogError, offset: Offset) -> PartitionError {
+        let (text, error) = match e {
+            LogError::OffsetOutOfRange { offset, start, end } => {
+                return PartitionError::OffsetOutOfRange { offset, start, end };
+            }
+            LogError::Corrupt { .. } => {
+                ("a segment is damaged: not served", PartitionError::CorruptMessage(e.to_string()))
+            }
+            _ => ("a read failed", PartitionError::Storage(e.to_string())),
+        };
+        // Clients ask again and again: one line for one fault.
+        let words = error.to_string();
+        let mut state = self.state.borrow_mut();
+        if state.read_trouble.as_ref() != Some(&words) {
+            tracing::error!(partition = %self.topic_partition, offset, error = words, "{text}");
+            state.read_trouble = Some(words);
+        }
+        error
+    }
+
     async fn try_fetch(
         &self,
         spec: &FetchSpec,
@@ -110,17 +132,7 @@ impl Partition {
             Some(read) => read,
             None => log.read(spec.offset, high_watermark, max_bytes, min_one).await,
         };
-        fetched.records = read.map_err(|e| match e {
-            crate::log::LogError::OffsetOutOfRange { offset, start, end } => {
-                PartitionError::OffsetOutOfRange { offset, start, end }
-            }
-            crate::log::LogError::Corrupt { .. } => {
-                tracing::error!(partition = %self.topic_partition, error = %e,
-                    "a segment is damaged: not served");
-                PartitionError::CorruptMessage(e.to_string())
-            }
-            other => PartitionError::Storage(other.to_string()),
-        })?;
+        fetched.records = read.map_err(|e| self.read_failed(e, spec.offset))?;
         Ok(fetched)
     }
 }
@@ -149,7 +161,7 @@ impl Partition {
                 log.offset_for_timestamp(timestamp_ms, high_watermark).await
             }
         };
-        let found = found.map_err(|e| PartitionError::Storage(e.to_string()))?;
+        let found = found.map_err(|e| self.read_failed(e, high_watermark))?;
         Ok(found.map_or(none, |f| OffsetAnswer {
             offset: f.offset,
             timestamp_ms: f.timestamp_ms,

@@ -14,9 +14,7 @@ pub struct CpuClock {
 impl CpuClock {
     /// Of the calling thread (inside an executor: the shard's).
     pub fn of_this_thread() -> CpuClock {
-        // SAFETY: no arguments to get wrong.
-        let tid = unsafe { libc::gettid() };
-        CpuClock { clock: thread_clock(tid) }
+        CpuClock { clock: thread_clock(thread_id()) }
     }
 
     /// CPU time used so far; `None` when the thread has ended.
@@ -35,24 +33,38 @@ pub fn process_cpu_time() -> Duration {
     clock_time(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or_default()
 }
 
+/// CPU time of a process of this machine, all its threads; `None` when there is no such process.
+pub fn cpu_time_of_process(pid: u32) -> Option<Duration> {
+    // 0 would be the calling process.
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;
+    clock_time((!pid << 3) | 2)
+}
+
+/// Of the calling thread, as the kernel numbers it.
+pub fn thread_id() -> i32 {
+    // SAFETY: no arguments to get wrong.
+    unsafe { libc::gettid() }
+}
+
+/// CPU time of a thread of this process by its id; `None` when it has ended.
+pub fn cpu_time_of_thread(tid: i32) -> Option<Duration> {
+    (tid > 0).then(|| clock_time(thread_clock(tid)))?
+}
+
+/// The living threads of this process whose name starts with `prefix`: name and id.
+pub fn threads_named(prefix: &str) -> Vec<(String, i32)> {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
+    let ids = tasks.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    let named = ids.filter_map(|tid| {
+        let name = std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")).ok()?;
+        Some((name.trim_end().to_string(), tid))
+    });
+    named.filter(|(name, _)| name.starts_with(&prefix[..prefix.len().min(15)])).collect()
+}
+
 /// CPU time of the living threads whose name starts with `prefix` (names are cut at 15 bytes).
 pub fn cpu_time_of_threads(prefix: &str) -> Duration {
-    let prefix = prefix.as_bytes();
-    let prefix = &prefix[..prefix.len().min(15)];
-    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
-        return Duration::ZERO;
-    };
-    let of_task = |tid: i32| -> Option<Duration> {
-        let name = std::fs::read(format!("/proc/self/task/{tid}/comm")).ok()?;
-        if !name.starts_with(prefix) {
-            return None;
-        }
-        clock_time(thread_clock(tid))
-    };
-    tasks
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(of_task)
-        .sum()
+    threads_named(prefix).into_iter().filter_map(|(_, tid)| cpu_time_of_thread(tid)).sum()
 }
 
 /// The kernel's numbering of per-thread CPU clocks (CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD), which is

@@ -10,13 +10,17 @@ pub mod disk;
 pub mod executor;
 pub mod machine;
 pub mod mailbox;
+pub mod offline;
 mod real;
 pub mod signal;
 pub mod sim;
 pub mod socket;
 
 pub use clock::{Instant, now, sleep, sleep_until, timeout, wall_clock_ms};
-pub use cpu::{CpuClock, cpu_time_of_threads, process_cpu_time, thread_cpu_time};
+pub use cpu::{
+    CpuClock, cpu_time_of_process, cpu_time_of_thread, cpu_time_of_threads, process_cpu_time,
+    thread_cpu_time, thread_id, threads_named,
+};
 pub use disk::{AlignedBuf, BLOCK, File, OpenMode, ReadBuf};
 pub use executor::{Notify, random_u64, spawn, yield_if_needed, yield_now};
 pub use socket::{Listener, Stream};

@@ -9,14 +9,15 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use futures::future::{Either, select};
 
-use super::frames::{FrameReadError, FrameReader};
+use super::frames::{FrameReadError, FrameReader, Read};
 use crate::api::{self, Finished, PendingProduce, Reply, Started};
 use crate::limits::{
     CONNECTION_PENDING_ACKS, CONNECTION_PENDING_BYTES, CONNECTION_TURN_REQUESTS, GATHER_SLICES,
 };
 use crate::runtime::{self, Instant, Notify, Stream};
-use crate::shard::{Chunk, Router};
+use crate::shard::{Chunk, Lent, Router};
 use crate::wire::fetch::Piece;
 
 pub(super) struct Connection {
@@ -24,7 +25,7 @@ pub(super) struct Connection {
     peer: SocketAddr,
     listener: usize,
     router: Router,
-    acks: RefCell<VecDeque<PendingProduce>>,
+    acks: RefCell<VecDeque<(PendingProduce, Lent)>>,
     /// Request bytes of those, and of the one that is being waited for.
     ack_bytes: Cell<usize>,
     /// The writer task holds one that is not in `acks` any more.
@@ -71,10 +72,18 @@ impl Connection {
         let frame_max = self.router.config().request_max_bytes;
         let mut frames = FrameReader::new(self.stream.clone(), frame_max);
         let mut turn = 0;
+        let mut lent = None;
         loop {
             let frame = match frames.next().await {
-                Ok(Some(frame)) => frame,
-                Ok(None) => break,
+                Ok(Read::Frame(frame)) => frame,
+                Ok(Read::Announced(bytes)) => match self.admitted(bytes).await {
+                    Some(memory) => {
+                        lent = Some(memory);
+                        continue;
+                    }
+                    None => break,
+                },
+                Ok(Read::End) => break,
                 Err(FrameReadError::Io(e)) => {
                     tracing::debug!(peer = %self.peer, error = %e, "connection lost");
                     break;
@@ -90,7 +99,9 @@ impl Connection {
             self.last_active.set(runtime::now());
             self.router.counters().bytes_in.add(frame.len() as u64 + 4);
             self.router.counters().requests.add(1);
-            if !self.take(frame).await {
+            let memory = self.router.memory();
+            let lent = lent.take().unwrap_or_else(|| memory.lend(frame.len()));
+            if !self.take(frame, lent).await {
                 break;
             }
             turn += 1;
@@ -104,12 +115,30 @@ impl Connection {
         self.close();
     }
 
+    /// Memory for a request that has begun to come; the socket is not read until there is some.
+    /// `None`: the connection was closed meanwhile.
+    async fn admitted(&self, bytes: usize) -> Option<Lent> {
+        let memory = self.router.memory().clone();
+        let mut admit = std::pin::pin!(memory.admit(bytes));
+        loop {
+            let woken = std::pin::pin!(self.fewer_acks.notified());
+            if self.closed.get() {
+                return None;
+            }
+            match select(admit.as_mut(), woken).await {
+                Either::Left((lent, _)) => return Some(lent),
+                Either::Right(_) => {}
+            }
+        }
+    }
+
     /// False: the connection must close.
-    async fn take(self: &Rc<Self>, frame: Bytes) -> bool {
+    async fn take(self: &Rc<Self>, frame: Bytes, lent: Lent) -> bool {
         match api::start(&self.router, self.listener, self.peer, frame) {
             Ok(Started::Produce(pending)) => {
                 self.ack_bytes.set(self.ack_bytes.get() + pending.bytes);
-                self.acks.borrow_mut().push_back(pending);
+                self.acks.borrow_mut().push_back((pending, lent));
+                self.router.counters().waiting.add(1);
                 if !self.writer_started.replace(true) {
                     runtime::spawn(self.clone().write_acks());
                 } else {
@@ -145,7 +174,9 @@ impl Connection {
     fn has_enough_to_do(&self) -> bool {
         let waiting = self.acks.borrow().len();
         waiting >= CONNECTION_PENDING_ACKS
-            || (waiting > 0 && self.ack_bytes.get() >= CONNECTION_PENDING_BYTES)
+            || (waiting > 0
+                && (self.ack_bytes.get() >= CONNECTION_PENDING_BYTES
+                    || self.router.memory().is_short()))
     }
 
     fn reject(&self, why: &str) {
@@ -163,7 +194,7 @@ impl Connection {
     async fn write_acks(self: Rc<Self>) {
         while !self.closed.get() {
             let more = self.more_acks.notified();
-            let Some(pending) = self.acks.borrow_mut().pop_front() else {
+            let Some((pending, lent)) = self.acks.borrow_mut().pop_front() else {
                 more.await;
                 continue;
             };
@@ -174,8 +205,10 @@ impl Connection {
                 Finished::Silent => true,
                 Finished::Close => false,
             };
+            drop(lent);
             self.ack_bytes.set(self.ack_bytes.get() - bytes);
             self.writing.set(false);
+            self.router.counters().waiting.sub(1);
             if !ok {
                 self.close();
             }
@@ -189,7 +222,7 @@ impl Connection {
                 self.router.counters().bytes_out.add(bytes.len() as u64);
                 self.stream.write_all(bytes).await
             }
-            Reply::Pieces(pieces) => self.write_pieces(pieces).await,
+            Reply::Pieces(pieces, _) => self.write_pieces(pieces).await,
         };
         if let Err(e) = &written {
             tracing::debug!(peer = %self.peer, error = %e, "connection lost while answering");
@@ -206,5 +239,12 @@ impl Connection {
             self.stream.write_vectored_all(&slices).await?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let unsent = self.acks.borrow().len() + usize::from(self.writing.get());
+        self.router.counters().waiting.sub(unsent as u64);
     }
 }

@@ -5,7 +5,9 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::limits::{FRAME_BYTES_MIN, READ_BUFFER_BYTES_MAX, READ_BUFFER_BYTES_MIN};
+use crate::limits::{
+    FRAME_BYTES_MIN, READ_BUFFER_BYTES_MAX, READ_BUFFER_BYTES_MIN, REQUEST_BYTES_UNADMITTED,
+};
 use crate::runtime::Stream;
 
 pub(super) struct FrameReader {
@@ -14,6 +16,16 @@ pub(super) struct FrameReader {
     /// Room asked for at the next read: grows while reads fill it, shrinks when they do not.
     read_bytes: usize,
     frame_bytes_max: usize,
+    /// The frame that has begun was announced.
+    announced: bool,
+}
+
+/// What a read of the socket came to.
+pub(super) enum Read {
+    Frame(Bytes),
+    /// A large request has begun: the rest of its so many bytes is read when `next` is called again.
+    Announced(usize),
+    End,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +48,7 @@ impl FrameReader {
             buffer: BytesMut::new(),
             read_bytes: READ_BUFFER_BYTES_MIN,
             frame_bytes_max,
+            announced: false,
         }
     }
 
@@ -66,11 +79,16 @@ impl FrameReader {
         }
     }
 
-    /// `None` at a clean end of the stream.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, FrameReadError> {
+    pub(super) async fn next(&mut self) -> Result<Read, FrameReadError> {
         loop {
             if let Some(frame) = self.buffered()? {
-                return Ok(Some(frame));
+                self.announced = false;
+                return Ok(Read::Frame(frame));
+            }
+            let total = self.missing() + self.buffer.len();
+            if !self.announced && self.buffer.len() >= 4 && total > REQUEST_BYTES_UNADMITTED {
+                self.announced = true;
+                return Ok(Read::Announced(total));
             }
             if self.buffer.is_empty() && self.read_bytes == READ_BUFFER_BYTES_MIN {
                 // An idle connection holds no more than this.
@@ -82,7 +100,7 @@ impl FrameReader {
             let n = self.stream.read_buf(&mut self.buffer).await?;
             if n == 0 {
                 if self.buffer.is_empty() {
-                    return Ok(None);
+                    return Ok(Read::End);
                 }
                 let (have, need) = (self.buffer.len(), self.buffer.len() + self.missing().max(1));
                 return Err(FrameReadError::CutShort { have, need });

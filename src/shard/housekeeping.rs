@@ -52,9 +52,11 @@ pub(super) async fn run(shard: Rc<Shard>) {
 
 impl Shard {
     /// Half of `shard.memory.bytes` is for tail caches; above it each partition keeps its share.
+    /// What waits for the device counts with the requests.
     fn bound_tail_memory(&self) {
         let budget = self.config.shard_memory_bytes / 2;
         let open: Vec<_> = self.all_partitions().into_iter().filter(|p| p.is_open()).collect();
+        self.memory.set_unwritten(open.iter().map(|p| p.unwritten_bytes()).sum());
         let used: usize = open.iter().map(|p| p.tail_memory_bytes()).sum();
         if used > budget && !open.is_empty() {
             let share = budget / open.len();

@@ -4,10 +4,12 @@
 //! here (`Job`), posted to a bounded mailbox. Not here: sockets (server/), what Kafka's codes are (api/).
 
 mod cleaner;
+mod disk_trouble;
 pub mod fetch_sessions;
 mod flusher;
 mod housekeeping;
 mod jobs;
+pub mod memory;
 mod produce;
 mod purgatory;
 pub mod router;
@@ -24,6 +26,7 @@ pub use crate::log::Chunk;
 pub use crate::runtime::Instant as Deadline;
 pub use housekeeping::PartitionCheckpoint;
 pub use jobs::Job;
+pub use memory::{Lent, Memory};
 pub use produce::ProduceTicket;
 pub use purgatory::FetchOutcome;
 pub use router::Router;
@@ -66,6 +69,8 @@ pub struct Shard {
     applied: Notify,
     flush_queue: flusher::FlushQueue,
     cleaner: cleaner::Cleaner,
+    disk_trouble: disk_trouble::DiskTrouble,
+    memory: Rc<Memory>,
     /// Only on shard 0.
     controller: RefCell<Option<Controller>>,
     /// Only on shard 0: writes the offset checkpoints of the whole broker.
@@ -82,6 +87,8 @@ pub struct Shard {
 
 impl Shard {
     pub fn new(options: ShardOptions) -> Rc<Shard> {
+        let memory =
+            Memory::new(options.config.shard_memory_bytes, options.counters[options.id].clone());
         Rc::new(Shard {
             id: options.id,
             config: options.config,
@@ -95,6 +102,8 @@ impl Shard {
             applied: Notify::new(),
             flush_queue: flusher::FlushQueue::default(),
             cleaner: cleaner::Cleaner::default(),
+            disk_trouble: disk_trouble::DiskTrouble::default(),
+            memory,
             controller: RefCell::new(None),
             write_checkpoints: RefCell::new(None),
             deletions: Cell::new(0),

@@ -11,6 +11,9 @@ use crate::partition::{Appended, Partition, PartitionError, Ticket};
 use crate::runtime::mailbox::OneshotReceiver;
 use crate::runtime::{self, Instant, spawn, wall_clock_ms};
 
+/// What waits for a disk may take this part of `shard.memory.bytes`.
+const UNWRITTEN_SHARE: usize = 4;
+
 pub enum ProduceTicket {
     Refused(PartitionError),
     Here { partition: Rc<Partition>, ticket: Ticket, acks: i16 },
@@ -24,7 +27,7 @@ impl ProduceTicket {
             ProduceTicket::Refused(e) => Err(e),
             ProduceTicket::Here { partition, ticket, .. } => {
                 let appended = ticket.appended().await?;
-                partition.committed(appended.end_offset, 1).await
+                partition.committed(&appended, 1).await
             }
             ProduceTicket::Elsewhere(receiver) => {
                 receiver.await.unwrap_or(Err(PartitionError::Unknown)).map(|_| ())
@@ -38,7 +41,7 @@ impl ProduceTicket {
             ProduceTicket::Refused(e) => Err(e),
             ProduceTicket::Here { partition, ticket, acks } => {
                 let appended = ticket.appended().await?;
-                within(deadline, partition.committed(appended.end_offset, acks)).await??;
+                within(deadline, partition.committed(&appended, acks)).await??;
                 Ok(appended)
             }
             ProduceTicket::Elsewhere(receiver) => within(deadline, receiver)
@@ -93,7 +96,7 @@ impl Shard {
                 let (p, ticket) = started.ok_or(PartitionError::Unknown)?;
                 let appended = ticket.appended().await?;
                 // With acks=0 nobody is answered, but the sender's pace is that of the writes.
-                p.committed(appended.end_offset, if acks == 0 { 1 } else { acks }).await?;
+                p.committed(&appended, if acks == 0 { 1 } else { acks }).await?;
                 Ok(appended)
             }
         });
@@ -104,6 +107,10 @@ impl Shard {
     }
 
     fn append_here(self: &Rc<Self>, p: &Rc<Partition>, records: &Bytes, acks: i16) -> Ticket {
+        // A disk that stalls: clients give up and send more, but the memory has a bound.
+        if self.flush_queue.unwritten_bytes() > self.config.shard_memory_bytes / UNWRITTEN_SHARE {
+            return Ticket::Done(Err(PartitionError::Overloaded(self.id)));
+        }
         let ticket = p.begin_append(records, acks, wall_clock_ms());
         match &ticket {
             Ticket::Done(Ok(appended)) => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::future::{LocalBoxFuture, select_all};
 
-use super::Shard;
+use super::{Lent, Shard};
 use crate::log::Chunk;
 use crate::partition::{FetchSpec, FetchedPartition, PartitionError, Watcher};
 use crate::runtime::{self};
@@ -19,6 +19,8 @@ use crate::types::ShardId;
 pub struct FetchOutcome {
     pub partitions: Vec<FetchedPartition>,
     pub bytes: usize,
+    /// Held until the answer is written.
+    pub lent: Lent,
 }
 
 impl Shard {
@@ -44,6 +46,7 @@ impl Shard {
             }
             let seen: Vec<i64> = outcome.partitions.iter().map(|p| p.high_watermark).collect();
             drop(outcome);
+            let _parked = self.counters().waiting.hold();
             runtime::timeout(left, self.any_moved(&specs, &seen)).await;
         }
     }
@@ -72,6 +75,8 @@ impl Shard {
         let mut partitions: Vec<FetchedPartition> =
             specs.iter().map(|_| FetchedPartition::default()).collect();
         let mut bytes = 0usize;
+        let mut lent = self.memory.lend_answer(max_bytes);
+        let max_bytes = lent.bytes();
         for (owner, indexes) in self.by_owner(specs) {
             let left = max_bytes.saturating_sub(bytes);
             let min_one = bytes == 0;
@@ -96,7 +101,8 @@ impl Shard {
                 partitions[i] = fetched;
             }
         }
-        FetchOutcome { partitions, bytes }
+        lent.resize(bytes);
+        FetchOutcome { partitions, bytes, lent }
     }
 
     async fn read_here<'a>(

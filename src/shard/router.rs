@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::topics::owner_shard;
-use super::{FetchOutcome, ProduceTicket, Shard};
+use super::{FetchOutcome, Memory, ProduceTicket, Shard};
 use crate::config::BrokerConfig;
 use crate::controller::{Command, Image, Reply, TopicImage};
 use crate::limits;
@@ -66,6 +66,10 @@ impl Router {
 
     pub fn counters(&self) -> &ShardCounters {
         self.shard.counters()
+    }
+
+    pub fn memory(&self) -> &Rc<Memory> {
+        &self.shard.memory
     }
 
     pub fn is_stopping(&self) -> bool {

@@ -148,12 +148,20 @@ fn lz4_encoder() -> lz4_flex::frame::FrameEncoder<Vec<u8>> {
     lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new())
 }
 
-/// Appends the compressed bytes to `out`, in the form that Kafka's own clients read.
+/// Appends the compressed bytes to `out`, in the form that Kafka's own clients read, at Kafka's
+/// default level.
 pub fn compress(codec: Compression, input: &[u8], out: &mut Vec<u8>) {
+    compress_at(codec, None, input, out);
+}
+
+/// The same at a level of gzip (1 to 9; others mean the default) or zstd (beyond its range: the
+/// nearest); the other codecs have none.
+pub fn compress_at(codec: Compression, level: Option<i32>, input: &[u8], out: &mut Vec<u8>) {
     match codec {
         Compression::None => out.extend_from_slice(input),
         Compression::Gzip => {
-            let level = flate2::Compression::new(GZIP_LEVEL);
+            let level = level.and_then(|l| u32::try_from(l).ok()).filter(|l| (1..=9).contains(l));
+            let level = flate2::Compression::new(level.unwrap_or(GZIP_LEVEL));
             let mut encoder = flate2::write::GzEncoder::new(out, level);
             encoder.write_all(input).expect("a Vec takes every write");
             encoder.finish().expect("a Vec takes every write");
@@ -170,6 +178,9 @@ pub fn compress(codec: Compression, input: &[u8], out: &mut Vec<u8>) {
         }),
         Compression::Zstd => ZSTD.with_borrow_mut(|compressor| {
             let compressor = compressor.as_mut().expect("level 3 exists");
+            let levels = zstd::compression_level_range();
+            let level = level.unwrap_or(ZSTD_LEVEL).clamp(*levels.start(), *levels.end());
+            compressor.set_compression_level(level).expect("the level is in zstd's own range");
             let at = out.len();
             out.resize(at + zstd::zstd_safe::compress_bound(input.len()), 0);
             let len = compressor

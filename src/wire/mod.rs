@@ -2,6 +2,7 @@
 //! fetch views, compression with bounds, Kafka's error codes. Message types of every API and version
 //! come from the `kafka-protocol` crate; what it lacks or copies is hand-written here.
 
+pub mod api_versions;
 pub mod compression;
 pub mod describe_log_dirs;
 pub mod error_code;

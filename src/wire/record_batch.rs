@@ -124,6 +124,9 @@ fn field<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
     out
 }
 
+/// The attribute bits that name the codec.
+pub const CODEC_BITS: i16 = 7;
+
 /// Where the bytes under the CRC begin: after the CRC itself.
 const CRC_FROM: usize = 21;
 

@@ -1,6 +1,6 @@
 //! The records inside a batch: a borrowing iterator over (decompressed) bytes, and a builder that
 //! makes batches (for the load generator, the metadata log and tests).
-//! The builder's buffers live as long as it does: a record costs no allocation, a batch one.
+//! A record costs the builder no allocation, a batch one.
 
 use std::cell::Cell;
 
@@ -50,11 +50,11 @@ impl Body<'_> {
     }
 }
 
-/// Calls `f` with the records of a whole batch (header included), decompressing into a bounded
-/// buffer when needed.
+/// Calls `f` with the header and the records of a whole batch, decompressing into a bounded buffer
+/// when needed.
 pub fn with_body<T>(
     batch: &[u8],
-    f: impl FnOnce(Body<'_>) -> Result<T, BatchError>,
+    f: impl FnOnce(&BatchHeader, Body<'_>) -> Result<T, BatchError>,
 ) -> Result<T, BatchError> {
     let header = BatchHeader::parse(batch)?;
     let need = header.size_bytes();
@@ -63,13 +63,13 @@ pub fn with_body<T>(
         return Err(BatchError::Truncated { have: batch.len(), need });
     };
     match header.compression() {
-        Some(Compression::None) => f(Body { bytes: body, record_count }),
+        Some(Compression::None) => f(&header, Body { bytes: body, record_count }),
         Some(codec) => {
             let mut scratch = SCRATCH.take();
             scratch.clear();
             let limit = DECOMPRESSED_BATCH_BYTES.max(body.len() * DECOMPRESSED_RATIO);
             let done = compression::decompress(codec, body, &mut scratch, limit)
-                .and_then(|()| f(Body { bytes: &scratch, record_count }));
+                .and_then(|()| f(&header, Body { bytes: &scratch, record_count }));
             if scratch.capacity() <= SCRATCH_BYTES_KEPT {
                 SCRATCH.set(scratch);
             }
@@ -85,7 +85,28 @@ pub fn for_each_record(
     batch: &[u8],
     f: &mut dyn FnMut(RecordView<'_>) -> bool,
 ) -> Result<(), BatchError> {
-    with_body(batch, |body| body.for_each(f))
+    with_body(batch, |_, body| body.for_each(f))
+}
+
+/// The batch with its records in another codec, at Kafka's default level unless one is given: what a broker
+/// stores when the topic's compression.type is not the producer's. The records themselves, and all
+/// else that the header says, stay as they are.
+pub fn recompress(
+    batch: &[u8],
+    codec: Compression,
+    level: Option<i32>,
+) -> Result<Vec<u8>, BatchError> {
+    with_body(batch, |header, body| {
+        let mut out = Vec::with_capacity(HEADER_BYTES + body.bytes.len());
+        out.extend_from_slice(&batch[..HEADER_BYTES]);
+        compression::compress_at(codec, level, body.bytes, &mut out);
+        let attributes = (header.attributes & !record_batch::CODEC_BITS) | codec as i16;
+        out[21..23].copy_from_slice(&attributes.to_be_bytes());
+        let batch_length = (out.len() - 12) as i32;
+        out[8..12].copy_from_slice(&batch_length.to_be_bytes());
+        record_batch::patch_crc(&mut out);
+        Ok(out)
+    })
 }
 
 fn invalid<T>(message: String) -> Result<T, BatchError> {
@@ -215,7 +236,10 @@ pub struct BatchBuilder {
     producer_epoch: i16,
     base_sequence: i32,
     attributes: i16,
-    body: Vec<u8>,
+    /// Room for the header and the records; empty without records.
+    batch: Vec<u8>,
+    /// What the last batch needed.
+    batch_bytes: usize,
     count: i32,
     base_timestamp: i64,
     max_timestamp: i64,
@@ -229,7 +253,8 @@ impl BatchBuilder {
             producer_epoch: -1,
             base_sequence: -1,
             attributes: compression as i16,
-            body: Vec::new(),
+            batch: Vec::new(),
+            batch_bytes: 0,
             count: 0,
             base_timestamp: -1,
             max_timestamp: -1,
@@ -259,56 +284,92 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: &[(&str, Option<&[u8]>)],
     ) -> &mut Self {
-        if self.count == 0 {
-            self.base_timestamp = timestamp_ms;
-            self.max_timestamp = timestamp_ms;
-        }
-        self.max_timestamp = self.max_timestamp.max(timestamp_ms);
-        let timestamp_delta = timestamp_ms.wrapping_sub(self.base_timestamp);
-        let mut len = 1
-            + varlong_len(timestamp_delta)
-            + varlong_len(self.count as i64)
-            + field_len(key)
-            + field_len(value)
-            + varlong_len(headers.len() as i64);
+        let mut len = field_len(key) + field_len(value) + varlong_len(headers.len() as i64);
         for (name, value) in headers {
             len += field_len(Some(name.as_bytes())) + field_len(*value);
         }
-        let out = &mut self.body;
+        let out = self.begin(timestamp_ms, len);
+        put_field(out, key);
+        put_field(out, value);
+        put_varlong(out, headers.len() as i64);
+        put_headers(out, headers);
+        self
+    }
+
+    /// A record whose value is two slices, one after the other, and whose headers are encoded already
+    /// (`encode_headers`): nothing is copied twice.
+    pub fn push_parts(
+        &mut self,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: [&[u8]; 2],
+        header_count: i32,
+        headers: &[u8],
+    ) -> &mut Self {
+        let value_len = value[0].len() + value[1].len();
+        let len = field_len(key)
+            + varlong_len(value_len as i64)
+            + value_len
+            + varlong_len(header_count.into())
+            + headers.len();
+        let out = self.begin(timestamp_ms, len);
+        put_field(out, key);
+        put_varlong(out, value_len as i64);
+        out.extend_from_slice(value[0]);
+        out.extend_from_slice(value[1]);
+        put_varlong(out, header_count.into());
+        out.extend_from_slice(headers);
+        self
+    }
+
+    /// Length, attributes and deltas of the next record, of which `rest_len` bytes follow.
+    fn begin(&mut self, timestamp_ms: i64, rest_len: usize) -> &mut Vec<u8> {
+        if self.count == 0 {
+            self.base_timestamp = timestamp_ms;
+            self.max_timestamp = timestamp_ms;
+            self.batch.reserve(self.batch_bytes);
+            self.batch.resize(HEADER_BYTES, 0);
+        }
+        self.max_timestamp = self.max_timestamp.max(timestamp_ms);
+        let timestamp_delta = timestamp_ms.wrapping_sub(self.base_timestamp);
+        let offset_delta = i64::from(self.count);
+        self.count += 1;
+        let len = 1 + varlong_len(timestamp_delta) + varlong_len(offset_delta) + rest_len;
+        let out = &mut self.batch;
         out.reserve(len + 5);
         put_varlong(out, len as i64);
         out.push(0);
         put_varlong(out, timestamp_delta);
-        put_varlong(out, self.count as i64);
-        put_field(out, key);
-        put_field(out, value);
-        put_varlong(out, headers.len() as i64);
-        for (name, value) in headers {
-            put_field(out, Some(name.as_bytes()));
-            put_field(out, *value);
-        }
-        self.count += 1;
-        self
+        put_varlong(out, offset_delta);
+        out
     }
 
     pub fn record_count(&self) -> usize {
         self.count as usize
     }
 
-    /// Bytes so far (uncompressed).
+    /// Bytes so far (uncompressed), those of the header included.
     pub fn len(&self) -> usize {
-        HEADER_BYTES + self.body.len()
+        self.batch.len().max(HEADER_BYTES)
     }
 
     pub fn is_empty(&self) -> bool {
         self.record_count() == 0
     }
 
-    /// The batch with base offset 0, and the builder ready for the next one (buffers are kept, and
-    /// so are producer and kind). Empty when there is no record.
+    /// The batch with base offset 0, and the builder ready for the next one (producer and kind are kept).
+    /// Empty when there is no record. Without compression it is what was built, not a copy.
     pub fn finish(&mut self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.len());
-        self.finish_into(&mut out);
+        if self.compression != Compression::None {
+            let mut out = Vec::with_capacity(self.len());
+            self.finish_into(&mut out);
+            return out;
+        }
+        let mut out = std::mem::take(&mut self.batch);
+        if self.count > 0 {
+            self.batch_bytes = out.len();
+            self.write_header(&mut out);
+        }
         out
     }
 
@@ -318,25 +379,42 @@ impl BatchBuilder {
             return;
         }
         let at = out.len();
-        let mut header = [0; HEADER_BYTES];
-        header[12..16].copy_from_slice(&(-1i32).to_be_bytes());
-        header[16] = 2;
-        header[21..23].copy_from_slice(&self.attributes.to_be_bytes());
-        header[23..27].copy_from_slice(&(self.count - 1).to_be_bytes());
-        header[27..35].copy_from_slice(&self.base_timestamp.to_be_bytes());
-        header[35..43].copy_from_slice(&self.max_timestamp.to_be_bytes());
-        header[43..51].copy_from_slice(&self.producer_id.to_be_bytes());
-        header[51..53].copy_from_slice(&self.producer_epoch.to_be_bytes());
-        header[53..57].copy_from_slice(&self.base_sequence.to_be_bytes());
-        header[57..61].copy_from_slice(&self.count.to_be_bytes());
-        out.extend_from_slice(&header);
-        compression::compress(self.compression, &self.body, out);
-        let batch = &mut out[at..];
+        out.extend_from_slice(&self.batch[..HEADER_BYTES]);
+        compression::compress(self.compression, &self.batch[HEADER_BYTES..], out);
+        self.write_header(&mut out[at..]);
+        self.batch.clear();
+    }
+
+    /// Into the zeros before the records of a whole batch; ends it.
+    fn write_header(&mut self, batch: &mut [u8]) {
         let batch_length = (batch.len() - 12) as i32;
         batch[8..12].copy_from_slice(&batch_length.to_be_bytes());
+        batch[12..16].copy_from_slice(&(-1i32).to_be_bytes());
+        batch[16] = 2;
+        batch[21..23].copy_from_slice(&self.attributes.to_be_bytes());
+        batch[23..27].copy_from_slice(&(self.count - 1).to_be_bytes());
+        batch[27..35].copy_from_slice(&self.base_timestamp.to_be_bytes());
+        batch[35..43].copy_from_slice(&self.max_timestamp.to_be_bytes());
+        batch[43..51].copy_from_slice(&self.producer_id.to_be_bytes());
+        batch[51..53].copy_from_slice(&self.producer_epoch.to_be_bytes());
+        batch[53..57].copy_from_slice(&self.base_sequence.to_be_bytes());
+        batch[57..61].copy_from_slice(&self.count.to_be_bytes());
         record_batch::patch_crc(batch);
-        self.body.clear();
         self.count = 0;
+    }
+}
+
+/// Headers as they are in a record, without their count.
+pub fn encode_headers(headers: &[(&str, Option<&[u8]>)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_headers(&mut out, headers);
+    out
+}
+
+fn put_headers(out: &mut Vec<u8>, headers: &[(&str, Option<&[u8]>)]) {
+    for (name, value) in headers {
+        put_field(out, Some(name.as_bytes()));
+        put_field(out, *value);
     }
 }
 

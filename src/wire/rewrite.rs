@@ -4,7 +4,9 @@
 //! offset, timestamp, key, value, headers) stays. Not here: which records stay (log/compaction).
 
 use super::compression;
-use super::record_batch::{BatchError, BatchHeader, DELETE_HORIZON, HEADER_BYTES, patch_crc};
+use super::record_batch::{
+    BatchError, BatchHeader, CODEC_BITS, DELETE_HORIZON, HEADER_BYTES, patch_crc,
+};
 use super::records::{Body, RecordView, field_len, put_field, put_varlong, varlong_len};
 use crate::types::{Compression, TimestampType};
 
@@ -54,7 +56,7 @@ pub fn with_records(
 
 /// The batch as an empty one: its offsets and its producer's last sequence, and nothing else.
 pub fn without_records(header: &BatchHeader) -> Vec<u8> {
-    let attributes = header.attributes & !(DELETE_HORIZON | 7);
+    let attributes = header.attributes & !(DELETE_HORIZON | CODEC_BITS);
     let fields = BatchHeader { attributes, base_timestamp: -1, record_count: 0, ..*header };
     finish(&fields, Compression::None, &[])
 }
@@ -152,7 +154,8 @@ mod tests {
             let kept = [false, true, false, false, true, true];
             for horizon in [None, Some(1_000_000)] {
                 let after =
-                    with_body(&batch, |body| with_records(&before, &body, &kept, horizon)).unwrap();
+                    with_body(&batch, |_, body| with_records(&before, &body, &kept, horizon))
+                        .unwrap();
                 let header = check_crc(&after).unwrap();
                 let all = records(&batch);
                 assert_eq!(records(&after), [all[1].clone(), all[4].clone(), all[5].clone()]);
@@ -188,7 +191,7 @@ mod tests {
         let header = check_crc(&batch).unwrap();
         let kept = [false, true, true, false, false, false];
         let after =
-            with_body(&batch, |body| with_records(&header, &body, &kept, Some(9999))).unwrap();
+            with_body(&batch, |_, body| with_records(&header, &body, &kept, Some(9999))).unwrap();
         let header = check_crc(&after).unwrap();
         assert_eq!((header.max_timestamp, header.base_timestamp), (7777, 9999));
         assert_eq!(header.timestamp_type(), TimestampType::LogAppendTime);

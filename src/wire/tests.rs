@@ -12,8 +12,8 @@ use kafka_protocol::protocol::Decodable;
 use proptest::prelude::*;
 
 use super::record_batch::{self, BatchError, BatchHeader, HEADER_BYTES};
-use super::records::{BatchBuilder, for_each_record};
-use super::{compression, describe_log_dirs, error_code, fetch, frame, produce};
+use super::records::{BatchBuilder, encode_headers, for_each_record};
+use super::{compression, describe_log_dirs, error_code, fetch, frame, produce, records};
 use crate::types::Compression;
 
 const CODECS: [Compression; 5] = [
@@ -113,20 +113,46 @@ fn every_codec_round_trips() {
 
 #[test]
 fn a_builder_is_reused() {
-    let mut builder = BatchBuilder::new(Compression::Lz4);
-    assert!(builder.finish().is_empty());
-    builder.producer(7, 1, 0).push(5, None, Some(b"x"), &[]);
-    let first = builder.finish();
-    assert!(builder.is_empty());
-    builder.producer(7, 1, 1).push(4, None, Some(b"y"), &[]).push(3, None, None, &[]);
-    let mut both = first.clone();
-    builder.finish_into(&mut both);
-    let headers: Vec<BatchHeader> = record_batch::split(&both)
-        .map(|r| record_batch::validate(r.unwrap().1, true).unwrap())
-        .collect();
-    assert_eq!(headers.len(), 2);
-    assert_eq!((headers[1].base_timestamp, headers[1].max_timestamp), (4, 4));
-    assert_eq!((headers[1].base_sequence, headers[1].last_sequence()), (1, 2));
+    for codec in [Compression::Lz4, Compression::None] {
+        let mut builder = BatchBuilder::new(codec);
+        assert!(builder.finish().is_empty());
+        builder.producer(7, 1, 0).push(5, None, Some(b"x"), &[]);
+        let first = builder.finish();
+        assert!(builder.is_empty() && builder.finish().is_empty());
+        builder.producer(7, 1, 1).push(4, None, Some(b"y"), &[]).push(3, None, None, &[]);
+        let mut all = first.clone();
+        builder.finish_into(&mut all);
+        builder.producer(7, 1, 3).push(9, None, Some(b"z"), &[]);
+        all.extend(builder.finish());
+        let headers: Vec<BatchHeader> = record_batch::split(&all)
+            .map(|r| record_batch::validate(r.unwrap().1, true).unwrap())
+            .collect();
+        assert_eq!(headers.len(), 3);
+        assert_eq!((headers[1].base_timestamp, headers[1].max_timestamp), (4, 4));
+        assert_eq!((headers[1].base_sequence, headers[1].last_sequence()), (1, 2));
+        assert_eq!((headers[2].base_timestamp, headers[2].record_count), (9, 1));
+    }
+}
+
+#[test]
+fn a_record_in_parts_is_the_same_record() {
+    let pairs = [("h", Some(b"1".as_slice())), ("null", None)];
+    let encoded = encode_headers(&pairs);
+    let (mut whole, mut parts) = (builder_with_ids(), builder_with_ids());
+    for key in [None, Some(b"key".as_slice())] {
+        whole.push(7, key, Some(b"head and rest"), &pairs);
+        parts.push_parts(7, key, [b"head ", b"and rest"], 2, &encoded);
+        whole.push(9, key, Some(b""), &[]);
+        parts.push_parts(9, key, [b"", b""], 0, &[]);
+        assert_eq!(whole.len(), parts.len());
+    }
+    assert_eq!(whole.finish(), parts.finish());
+}
+
+fn builder_with_ids() -> BatchBuilder {
+    let mut builder = BatchBuilder::new(Compression::None);
+    builder.producer(3, 2, 1);
+    builder
 }
 
 #[test]
@@ -191,6 +217,57 @@ fn patches_keep_a_batch_valid() {
         let header = record_batch::check_crc(&bytes).unwrap();
         assert_eq!(header.timestamp_type(), crate::types::TimestampType::LogAppendTime);
         assert_eq!((header.max_timestamp, header.compression()), (42, Some(codec)));
+    }
+}
+
+#[test]
+fn recompression_changes_the_codec_and_nothing_else() {
+    for from in CODECS {
+        for (to, level) in CODECS.into_iter().flat_map(|to| [(to, None), (to, Some(1))]) {
+            let mut sent = batch(from, 50);
+            record_batch::patch_offset(&mut sent, 7000, 3);
+            let stored = records::recompress(&sent, to, level).unwrap();
+            let old = BatchHeader::parse(&sent).unwrap();
+            let new = record_batch::check_crc(&stored).unwrap();
+            assert_eq!(new.size_bytes(), stored.len());
+            assert_eq!(new.compression(), Some(to));
+            let same = |h: BatchHeader| BatchHeader {
+                batch_length: 0,
+                crc: 0,
+                attributes: h.attributes & !record_batch::CODEC_BITS,
+                ..h
+            };
+            assert_eq!(same(old), same(new));
+            let records = |batch: &[u8]| {
+                let mut all = Vec::new();
+                records::for_each_record(batch, &mut |r| {
+                    all.push(format!("{r:?}"));
+                    true
+                })
+                .unwrap();
+                all
+            };
+            assert_eq!(records(&sent), records(&stored), "{from:?} to {to:?}");
+        }
+    }
+}
+
+#[test]
+fn levels_are_obeyed() {
+    let text: Vec<u8> = (0..40_000u32)
+        .flat_map(|i| format!("{} ", i.wrapping_mul(2654435761) >> 20).into_bytes())
+        .collect();
+    for (codec, fast, best) in [(Compression::Gzip, 1, 9), (Compression::Zstd, -5, 19)] {
+        let size = |level| {
+            let mut out = Vec::new();
+            compression::compress_at(codec, level, &text, &mut out);
+            out.len()
+        };
+        assert!(size(Some(best)) < size(None), "{codec:?}");
+        assert!(size(None) < size(Some(fast)), "{codec:?}");
+        let mut by_default = Vec::new();
+        compression::compress(codec, &text, &mut by_default);
+        assert_eq!(by_default.len(), size(None), "a level must not stick");
     }
 }
 

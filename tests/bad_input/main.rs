@@ -1,5 +1,5 @@
-//! What a broker must shrug off: bytes that are no request, batches that lie, too many connections,
-//! and configurations that cannot be served. After each the broker still serves another client.
+//! What a broker must shrug off: bytes that are no request, batches that lie, too many connections, more bytes
+//! than there is memory for, and configurations that cannot be served. After each the broker still serves another client.
 //! Raw sockets only; what well-behaved clients see is in `tests/clients`.
 
 #[path = "../common/mod.rs"]
@@ -8,6 +8,7 @@ mod common;
 mod batches;
 mod connections;
 mod frames;
+mod memory;
 mod startup;
 
 use bytes::Bytes;

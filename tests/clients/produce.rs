@@ -106,6 +106,37 @@ fn every_mode_with_log_append_time() {
 }
 
 #[test]
+fn a_topic_with_a_codec_stores_all_batches_in_it() {
+    let broker = Broker::any();
+    let bootstrap = broker.bootstrap();
+    let stored_as = ["uncompressed", "gzip", "snappy", "lz4", "zstd"];
+    for (codec, name) in stored_as.into_iter().enumerate() {
+        let topic = unique(name);
+        let settings = [("compression.type", name), ("compression.gzip.level", "2")];
+        session::create_topic(&bootstrap, &topic, CODECS.len() as i32, &settings);
+        let mut sent = Vec::new();
+        for (partition, from) in CODECS.iter().enumerate() {
+            let records = session::varied_records(200, partition as u64, now_ms());
+            let settings = [("compression.codec", *from), ("enable.idempotence", "true")];
+            session::produce(&bootstrap, &settings, &topic, partition as i32, &records);
+            sent.push(records);
+        }
+        let wanted: Vec<_> =
+            (0..CODECS.len() as i32).map(|p| (p, Offset::Beginning, 200)).collect();
+        let got = session::read(&bootstrap, &[("check.crcs", "true")], &topic, &wanted);
+        let mut wire = Wire::connect(broker.address());
+        for (partition, from) in CODECS.iter().enumerate() {
+            let got = &got[&(partition as i32)];
+            let same = got.iter().zip(&sent[partition]).all(|(got, sent)| got.same_content(sent));
+            assert!(same && got.len() == 200, "{from} to {name}");
+            let (_, _, bytes) = wire.fetch(&topic, partition as i32, 0).expect("fetch");
+            let codecs: Vec<i16> = batch_attributes(&bytes).iter().map(|a| a & 7).collect();
+            assert!(codecs.iter().all(|c| *c == codec as i16), "{from} to {name}: {codecs:?}");
+        }
+    }
+}
+
+#[test]
 fn large_messages() {
     let broker = Broker::any();
     let bootstrap = broker.bootstrap();

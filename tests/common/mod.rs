@@ -223,10 +223,15 @@ impl Broker {
 
     /// Starts the broker again on the same port and directory, after `kill` or `terminate`.
     pub fn restart(&mut self) {
+        self.respawn();
+        self.wait_ready();
+    }
+
+    /// As `restart`, without waiting until it answers.
+    pub fn respawn(&mut self) {
         let process = self.process_mut();
         process.child =
             spawn(process.scratch.path(), process.port, &process.overrides, process.open_files_max);
-        self.wait_ready();
     }
 
     /// As `restart`, with other settings from now on.

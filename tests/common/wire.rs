@@ -166,19 +166,20 @@ impl Wire {
 
     /// acks=-1 to partition 0: (error code, base offset).
     pub fn produce(&mut self, topic: &str, records: Bytes) -> io::Result<(i16, i64)> {
+        let request = Wire::produce_request(topic, records);
+        let response: ProduceResponse = self.call(ApiKey::Produce, 9, &request)?;
+        let partition = &response.responses[0].partition_responses[0];
+        Ok((partition.error_code, partition.base_offset))
+    }
+
+    pub fn produce_request(topic: &str, records: Bytes) -> ProduceRequest {
         let partition = produce_request::PartitionProduceData::default()
             .with_index(0)
             .with_records(Some(records));
         let topic = produce_request::TopicProduceData::default()
             .with_name(topic_name(topic))
             .with_partition_data(vec![partition]);
-        let request = ProduceRequest::default()
-            .with_acks(-1)
-            .with_timeout_ms(10_000)
-            .with_topic_data(vec![topic]);
-        let response: ProduceResponse = self.call(ApiKey::Produce, 9, &request)?;
-        let partition = &response.responses[0].partition_responses[0];
-        Ok((partition.error_code, partition.base_offset))
+        ProduceRequest::default().with_acks(-1).with_timeout_ms(10_000).with_topic_data(vec![topic])
     }
 
     /// One fetch without a session: (error code, high watermark, bytes).

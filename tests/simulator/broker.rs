@@ -2,9 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use spindle::config::BrokerConfig;
+use spindle::metrics::ShardCounters;
 use spindle::node::Node;
 use spindle::runtime::mailbox::{OneshotSender, oneshot};
 use spindle::runtime::sim::{self, Knobs, ProcessId};
@@ -13,7 +15,7 @@ use spindle::runtime::{sleep, timeout};
 use crate::history::History;
 use crate::plan::Fault;
 
-const MACHINE: &str = "broker-machine";
+pub const MACHINE: &str = "broker-machine";
 /// A clean stop may have to wait for stalled disks.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
@@ -21,8 +23,9 @@ pub struct Broker {
     history: Rc<RefCell<History>>,
     overrides: Vec<String>,
     healthy: Knobs,
-    pid: Cell<Option<ProcessId>>,
+    pub pid: Cell<Option<ProcessId>>,
     stop: RefCell<Option<OneshotSender<()>>>,
+    counters: Rc<RefCell<Vec<Arc<ShardCounters>>>>,
 }
 
 impl Broker {
@@ -34,6 +37,7 @@ impl Broker {
             healthy: h.plan.knobs.clone(),
             pid: Cell::new(None),
             stop: RefCell::new(None),
+            counters: Rc::default(),
         })
     }
 
@@ -44,12 +48,14 @@ impl Broker {
     pub fn start(&self) {
         assert!(!self.is_up());
         let overrides = self.overrides.clone();
+        let counters = self.counters.clone();
         let (stop, stopped) = oneshot::<()>();
         let pid = sim::spawn_process_on(MACHINE, "broker", async move {
             let config = BrokerConfig::load(None, &overrides).unwrap_or_else(|e| panic!("{e}"));
             let node = Node::start_tasks(config)
                 .await
                 .unwrap_or_else(|e| panic!("the broker does not start: {e}"));
+            *counters.borrow_mut() = node.counters.clone();
             // Dropped unsent when the next one is started: by then this one is dead.
             let _ = stopped.await;
             node.stop_tasks().await;
@@ -59,7 +65,7 @@ impl Broker {
         self.stop.replace(Some(stop));
     }
 
-    fn kill(&self) {
+    pub fn kill(&self) {
         sim::note("fault: kill", 0, 0);
         if let Some(pid) = self.pid.get().filter(|pid| sim::is_alive(*pid)) {
             sim::kill(pid);
@@ -80,6 +86,9 @@ impl Broker {
         }
         let ended = timeout(STOP_LIMIT, sim::wait_exit(pid)).await;
         assert!(ended.is_some(), "a clean stop takes longer than {STOP_LIMIT:?}");
+        // However its connections and parked fetches ended, the gauge has let go of them.
+        let left: Vec<u64> = self.counters.borrow().iter().map(|c| c.waiting.get()).collect();
+        assert!(left.iter().all(|n| *n == 0), "waits for ever, by shard: {left:?}");
         self.history.borrow_mut().clean_stop();
     }
 

@@ -184,6 +184,8 @@ fn broker(d: &mut Draw) -> Vec<String> {
         format!("shard.count={shards}"),
         "auto.create.topics.enable=false".to_string(),
         format!("log.flush.offset.checkpoint.interval.ms={}", d.pick(&[100, 700, 3_000, 60_000])),
+        // Kafka's minute would leave every removal to the next start.
+        "log.segment.delete.delay.ms=0".to_string(),
         format!("log.retention.check.interval.ms={}", d.pick(&[1_000, 5_000, 300_000])),
     ];
     if d.chance(30) {

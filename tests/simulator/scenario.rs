@@ -19,7 +19,7 @@ use crate::side_topic::SideTopic;
 
 /// After the heal everything must be done within this much virtual time: the longest stalls and
 /// several client timeouts fit, a lost wake-up does not.
-const PROGRESS_LIMIT: Duration = Duration::from_secs(60);
+pub const PROGRESS_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a run tells: equal for two runs of one seed.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,13 +48,13 @@ pub fn run_plan(plan: Plan) -> Outcome {
 
 /// Tasks that are waited for together.
 #[derive(Clone, Default)]
-struct Running {
+pub struct Running {
     count: Rc<Cell<usize>>,
     ended: Notify,
 }
 
 impl Running {
-    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.count.set(self.count.get() + 1);
         let this = self.clone();
         spawn(async move {
@@ -74,7 +74,7 @@ impl Running {
         }
     }
 
-    async fn all_within_the_limit(&self, who: &str) {
+    pub async fn all_within_the_limit(&self, who: &str) {
         let done = timeout(PROGRESS_LIMIT, self.all()).await;
         let left = self.count.get();
         assert!(done.is_some(), "{left} {who} not done {PROGRESS_LIMIT:?} after the last fault");
@@ -170,7 +170,7 @@ async fn scenario(plan: Plan) -> (usize, u64) {
     (h.lanes.iter().map(Vec::len).sum(), h.batches_served)
 }
 
-async fn create_topics(history: &Rc<RefCell<History>>) {
+pub async fn create_topics(history: &Rc<RefCell<History>>) {
     let mut client = Client::new("admin".to_string());
     let count = history.borrow().plan.topics.len();
     for index in 0..count {
@@ -198,9 +198,9 @@ async fn create_topics(history: &Rc<RefCell<History>>) {
     }
 }
 
-type Read = Vec<((usize, i32), WholePartition)>;
+pub type Read = Vec<((usize, i32), WholePartition)>;
 
-async fn read_all(history: &Rc<RefCell<History>>) -> Read {
+pub async fn read_all(history: &Rc<RefCell<History>>) -> Read {
     let mut client = Client::new("reader".to_string());
     let partitions: Vec<(usize, i32, &'static str)> = {
         let h = history.borrow();
@@ -225,7 +225,7 @@ async fn read_all(history: &Rc<RefCell<History>>) -> Read {
     read
 }
 
-fn check(history: &Rc<RefCell<History>>, read: &Read) {
+pub fn check(history: &Rc<RefCell<History>>, read: &Read) {
     for ((topic, partition), whole) in read {
         assert_eq!(whole.log_start, 0, "nothing was deleted from partition {partition}");
         history.borrow_mut().served((*topic, *partition), 0, whole.high_watermark, &whole.bytes);

@@ -5,7 +5,7 @@
 
 use super::Change::{Fixed, Live};
 use super::ConfigType::{Boolean, Double, Int as IntType, List, Long, Short, String as Text};
-use super::Effect::{Accepted, Internal, Used};
+use super::Effect::{Absent, Accepted, Internal, Used};
 use super::Range::{Any, Int, IntOr, Min, NonEmpty, OneOf, OneOfAnyCase, Real};
 use super::{ConfigDef, broker};
 
@@ -27,11 +27,11 @@ pub const BROKER_KEYS: &[ConfigDef] = &[
     broker("broker.rack", Text, None, Any, Fixed, Used,
         "Rack or zone of this broker, shown to clients."),
     broker("broker.session.timeout.ms", IntType, Some("9000"), Any, Fixed, Accepted, ""),
-    broker("compression.gzip.level", IntType, Some("-1"), IntOr(1, 9, -1), Live, Accepted, ""),
-    broker("compression.lz4.level", IntType, Some("9"), Int(1, 17), Live, Accepted, ""),
+    broker("compression.gzip.level", IntType, Some("-1"), IntOr(1, 9, -1), Live, Used, ""),
+    broker("compression.lz4.level", IntType, Some("9"), Int(1, 17), Live, Absent, ""),
     broker("compression.type", Text, Some("producer"), OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), Live, Used,
         "Default of the topic key of this name."),
-    broker("compression.zstd.level", IntType, Some("3"), Int(-131072, 22), Live, Accepted, ""),
+    broker("compression.zstd.level", IntType, Some("3"), Int(-131072, 22), Live, Used, ""),
     broker("connection.failed.authentication.delay.ms", IntType, Some("100"), Min(0), Fixed, Accepted, ""),
     broker("connections.max.idle.ms", Long, Some("600000"), Any, Fixed, Used,
         "An idle connection is closed after this many milliseconds."),

@@ -80,14 +80,45 @@ pub(super) async fn write_loop(shared: Rc<Shared>) {
 
 pub(super) async fn read_loop(shared: Rc<Shared>) {
     let reason = match read_frames(&shared).await {
-        Ok(()) => "the broker closed it".to_string(),
-        Err(reason) => reason,
+        Err(End::Garbage(reason)) => reason,
+        Err(End::Broken(reason)) => closed_early(&shared).unwrap_or(reason),
+        Ok(()) => closed_early(&shared).unwrap_or_else(|| "the broker closed it".to_string()),
     };
     shared.close(&reason);
 }
 
+/// Why the far side has nothing more to say.
+enum End {
+    /// What came is not Kafka's protocol.
+    Garbage(String),
+    Broken(String),
+}
+
+impl From<String> for End {
+    fn from(reason: String) -> End {
+        End::Garbage(reason)
+    }
+}
+
+/// A listener that wants TLS hangs up on the first request, one that wants SASL on the first
+/// after ApiVersions: say that rather than "end of file".
+fn closed_early(shared: &Shared) -> Option<String> {
+    if shared.pending.borrow().is_empty() && shared.outgoing.borrow().is_empty() {
+        return None;
+    }
+    match shared.answers.get() {
+        0 => Some(
+            "the broker closed it at once: does this listener want TLS or SASL? This generator does not speak them yet".to_string(),
+        ),
+        1 => Some(
+            "the broker closed it at the first request after ApiVersions: does this listener want SASL? This generator does not speak it yet".to_string(),
+        ),
+        _ => None,
+    }
+}
+
 /// Until the end of the stream.
-async fn read_frames(shared: &Rc<Shared>) -> Result<(), String> {
+async fn read_frames(shared: &Rc<Shared>) -> Result<(), End> {
     let pool: Pool = Arc::default();
     let mut buffer = vec![0u8; READ_BUFFER_BYTES];
     let mut filled = 0;
@@ -106,7 +137,7 @@ async fn read_frames(shared: &Rc<Shared>) -> Result<(), String> {
                 while done < length {
                     let n = read(shared, &mut frame.bytes[done..length]).await?;
                     if n == 0 {
-                        return Err("the broker closed it inside an answer".to_string());
+                        return Err(End::Broken(INSIDE.to_string()));
                     }
                     done += n;
                 }
@@ -120,19 +151,17 @@ async fn read_frames(shared: &Rc<Shared>) -> Result<(), String> {
         filled -= at;
         let n = read(shared, &mut buffer[filled..]).await?;
         if n == 0 {
-            return if filled == 0 {
-                Ok(())
-            } else {
-                Err("the broker closed it inside an answer".to_string())
-            };
+            return if filled == 0 { Ok(()) } else { Err(End::Broken(INSIDE.to_string())) };
         }
         filled += n;
     }
 }
 
-async fn read(shared: &Rc<Shared>, into: &mut [u8]) -> Result<usize, String> {
-    shared.stream.read(into).await.map_err(|e| format!("reading failed: {e}"))
+async fn read(shared: &Rc<Shared>, into: &mut [u8]) -> Result<usize, End> {
+    shared.stream.read(into).await.map_err(|e| End::Broken(format!("reading failed: {e}")))
 }
+
+const INSIDE: &str = "the broker closed it inside an answer";
 
 /// `None` until the four bytes are there.
 pub(super) fn frame_length(bytes: &[u8]) -> Result<Option<usize>, String> {
@@ -140,7 +169,15 @@ pub(super) fn frame_length(bytes: &[u8]) -> Result<Option<usize>, String> {
     let length = i32::from_be_bytes(*prefix);
     match usize::try_from(length) {
         Ok(n) if n <= FRAME_BYTES_MAX => Ok(Some(n)),
-        _ => Err(format!("an answer of {length} bytes can't be: is this a Kafka listener?")),
+        _ => Err(match prefix {
+            // A TLS record of type alert or handshake, version 3.x.
+            [0x15 | 0x16, 3, ..] => {
+                "it answers in TLS, which this generator does not speak yet: use a PLAINTEXT listener".to_string()
+            }
+            b"HTTP" => "it answers in HTTP: this is a web server, not a Kafka listener".to_string(),
+            b"SSH-" => "it answers as an SSH server: this is not a Kafka listener".to_string(),
+            _ => format!("an answer of {length} bytes can't be: is this a Kafka listener?"),
+        }),
     }
 }
 
@@ -201,7 +238,8 @@ mod tests {
         assert_eq!(frame_length(&[0, 0, 0]), Ok(None));
         assert_eq!(frame_length(&[0, 0, 1, 0]), Ok(Some(256)));
         assert!(frame_length(&[0xff, 0xff, 0xff, 0xff]).is_err());
-        assert!(frame_length(b"HTTP").is_err());
+        assert!(frame_length(b"HTTP").unwrap_err().contains("web server"));
+        assert!(frame_length(&[0x15, 3, 3, 0, 2]).unwrap_err().contains("TLS"));
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Rules<'_> {
         let stays_empty = is_last
             || header.last_offset() + 1 == self.upper
             || header.has_producer_id() && self.is_last_of_producer(header);
-        with_body(batch, |body| {
+        with_body(batch, |_, body| {
             let mut kept = Vec::with_capacity(header.record_count.clamp(0, 1 << 16) as usize);
             let mut tombstones = false;
             body.for_each(&mut |record| {

@@ -104,7 +104,8 @@ impl Log {
             Ok(cleaned) => Ok(cleaned),
             // A segment went meanwhile (retention, DeleteRecords): the next run sees what is left.
             Err(Ended::Stopped | Ended::Failed(LogError::Replaced(_))) => Ok(None),
-            Err(Ended::Failed(_)) if self.cleaning_must_stop(run) => Ok(None),
+            // What ended the log ended the run; but it may be a swap that did.
+            Err(Ended::Failed(_)) if self.cleaning_must_stop(run) && !self.is_offline() => Ok(None),
             Err(Ended::Failed(e)) => Err(e),
         }
     }

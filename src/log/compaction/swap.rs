@@ -14,6 +14,7 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
+use super::super::retention::remove_gone;
 use super::super::segment::{FileKind, Segment, SharedSegment, file_name};
 use super::super::{Health, Log, Result, io_error};
 use super::files::cleaned_name;
@@ -38,31 +39,29 @@ impl Log {
         let swapped = self.change_names(old, new).await?;
         if swapped {
             // Beside writes again: large files take their time to go, and nobody needs the names.
-            for segment in old {
-                for kind in KINDS {
-                    remove(&self.inner.dir.join(deleted_name(segment.base, kind))).await?;
-                }
-            }
+            let dir = &self.inner.dir;
+            let gone = old.iter().flat_map(|s| KINDS.map(|k| dir.join(deleted_name(s.base, k))));
+            let delay_ms = self.inner.state.borrow().config.file_delete_delay_ms;
+            remove_gone(gone.collect(), delay_ms).await?;
         }
         Ok(swapped)
     }
 
     async fn change_names(&self, old: &[SharedSegment], new: Segment) -> Result<bool> {
         let _turn = self.inner.turn.take().await;
-        if self.place_of(old).is_none() {
-            return Ok(false);
-        }
+        // It holds to the end: the list changes before its last segment by holders of the turn only.
+        let Some(at) = self.place_of(old) else { return Ok(false) };
         let dir = &self.inner.dir;
         let base = new.base;
         if let Err(e) = prepare(dir, base).await {
             if roll_back(dir, base).await.is_err() {
                 // What a start would find is not known: no more appends to what it may replace.
-                self.inner.state.borrow_mut().health = Health::Failed;
+                self.half_swapped();
             }
             return Err(e);
         }
-        // Nobody else changes the list while the turn is held; a deletion only waits for it.
-        let Some(at) = self.place_of(old) else { return Ok(false) };
+        // From here it is done to the end, also when a sync beside this has failed: a `.swap` that
+        // stays would one day replace what is newer than it.
         {
             let mut state = self.inner.state.borrow_mut();
             let next = new.next.get();
@@ -78,11 +77,19 @@ impl Log {
         }
         let done = complete(dir, old, base).await;
         if done.is_err() {
-            self.inner.state.borrow_mut().health = Health::Failed;
+            self.half_swapped();
         }
         done?;
         self.drop_stray_snapshots().await;
         Ok(true)
+    }
+
+    /// No repair: it would make a log writable whose files have other names than it thinks.
+    fn half_swapped(&self) {
+        let mut state = self.inner.state.borrow_mut();
+        if state.health != Health::Closed {
+            state.health = Health::HalfSwapped;
+        }
     }
 
     /// Where `old` stand in the list, all of them and in a row, while the log is open.

@@ -551,9 +551,25 @@ fn retention_may_take_segments_from_under_a_run() {
     }
 }
 
+/// What the flusher does with a log whose write failed. A log whose names are in question is none of
+/// its business, nor retention's.
+async fn repair(log: &Log) {
+    let _ = log.cut_back(|written, _| written).await;
+    let repaired = log.repair().await;
+    assert_eq!(repaired.is_ok(), !log.is_offline(), "{repaired:?}");
+    assert_eq!(log.is_writable(), !log.is_offline());
+    if log.is_offline() {
+        let files = names().await;
+        for _ in 0..2 {
+            assert_eq!(log.enforce_retention(NOW, Offset::MAX).await.unwrap(), 0);
+        }
+        assert_eq!(names().await, files);
+    }
+}
+
 #[test]
 fn a_disk_error_at_any_point_loses_nothing() {
-    let mut failed = 0;
+    let (mut failed, mut offline) = (0, 0);
     for n in 0..400 {
         let ended = sim(n % 3, async move {
             let (log, mut runs) = prepare_log().await;
@@ -563,6 +579,11 @@ fn a_disk_error_at_any_point_loses_nothing() {
             let struck = sim::with_knobs(|k| k.disk.fail_at_op.take().is_none());
             // Also one that goes on reading and writing, when the names were not in question.
             assert_eq!(newest(&records(&log).await), newest(&all), "{result:?}");
+            repair(&log).await;
+            log.shrink_tail(0);
+            assert_eq!(newest(&records(&log).await), newest(&all), "{result:?}");
+            let is_offline = log.is_offline();
+            assert!(result.is_err() || !is_offline, "nobody is told");
             drop(log);
             let log = open(false).await;
             assert_eq!(log.log_end_offset(), end);
@@ -570,14 +591,76 @@ fn a_disk_error_at_any_point_loses_nothing() {
             assert!(found.iter().all(|r| all.contains(r)));
             assert_eq!(newest(&found), newest(&all));
             assert_tidy(&log).await;
-            (struck, result.is_err())
+            (struck, result.is_err(), is_offline)
         });
         failed += usize::from(ended.1);
+        offline += usize::from(ended.2);
         if !ended.0 {
             break;
         }
     }
-    assert!(failed > 100, "{failed} runs failed");
+    assert!(failed > 100 && offline > 10, "{failed} runs failed, {offline} in the midst of a swap");
+}
+
+#[test]
+fn a_sync_that_fails_beside_a_swap_leaves_nothing_of_it_behind() {
+    let mut at = Duration::ZERO;
+    loop {
+        let over = sim(11, async move {
+            let us = Duration::from_micros;
+            sim::with_knobs(|k| {
+                k.disk.latency = us(10)..us(20);
+                k.disk.sync_latency = us(10)..us(40);
+            });
+            let (log, mut runs) = prepare_log().await;
+            let (all, end) = (records(&log).await, log.log_end_offset());
+            let done = Rc::new(Cell::new(false));
+            let (l, d) = (log.clone(), done.clone());
+            crate::runtime::spawn(async move {
+                runs.run(&l).await.unwrap();
+                d.set(true);
+            });
+            sleep(at).await;
+            // As `SuspectUnlessDone` does when fdatasync fails.
+            log.inner.state.borrow_mut().health = Health::Suspect;
+            let over = done.get();
+            while !done.get() {
+                sleep(us(10)).await;
+            }
+            repair(&log).await;
+            assert!(log.is_writable());
+            assert!(names().await.iter().all(|name| !name.ends_with(".swap")));
+            assert_eq!(newest(&records(&log).await), newest(&all));
+            drop(log);
+            let log = open(false).await;
+            assert_eq!(log.log_end_offset(), end);
+            assert_eq!(newest(&records(&log).await), newest(&all));
+            assert_tidy(&log).await;
+            over
+        });
+        if over {
+            return;
+        }
+        at += Duration::from_micros(20);
+    }
+}
+
+#[test]
+fn what_was_replaced_keeps_its_files_for_the_configured_time() {
+    sim(12, async {
+        let log = open(true).await;
+        append_round(&log, 0, 40);
+        settle(&log).await;
+        log.set_config(LogConfig { file_delete_delay_ms: 60_000, ..config() });
+        let deleted =
+            async || names().await.into_iter().filter(|n| n.ends_with(".log.deleted")).count();
+        Runs::default().run(&log).await.unwrap().unwrap();
+        assert!(deleted().await > 1);
+        sleep(Duration::from_secs(59)).await;
+        assert!(deleted().await > 1);
+        sleep(Duration::from_secs(2)).await;
+        assert_tidy(&log).await;
+    });
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::executor::{Completion, sleep_ns};
-use super::process::{ProcessId, current_volume};
+use super::process::{ProcessId, current_machine, current_volume, power_cut};
 use super::volume::{BLOCK, InFlight, Volume};
 use super::world::{SharedVolume, World, world};
 use crate::runtime::disk::{DirEntry, DiskProbe, OpenMode};
@@ -23,13 +23,25 @@ enum Op {
     Meta,
 }
 
+/// Counts down to 0, then is `None`; true when it was 0.
+fn has_come(countdown: &mut Option<u64>) -> bool {
+    let now = *countdown == Some(0);
+    *countdown = countdown.and_then(|n| n.checked_sub(1));
+    now
+}
+
 /// How long the operation takes, and whether it fails with EIO.
 fn draw(world: &World, op: Op) -> (u64, bool) {
-    let (knobs, forced) = {
+    let is_write = matches!(op, Op::Write | Op::Sync);
+    let (ops, writes) = world.disk_ops.get();
+    world.disk_ops.set((ops + 1, writes + u64::from(is_write)));
+    let (knobs, forced, cut) = {
         let mut knobs = world.knobs.borrow_mut();
-        let forced = knobs.disk.fail_at_op == Some(0);
-        knobs.disk.fail_at_op = knobs.disk.fail_at_op.and_then(|n| n.checked_sub(1));
-        (knobs.disk.clone(), forced)
+        let disk = &mut knobs.disk;
+        let forced = has_come(&mut disk.fail_at_op);
+        disk.full |= has_come(&mut disk.full_at_op);
+        let cut = is_write && has_come(&mut disk.power_cut_at_write);
+        (knobs.disk.clone(), forced, cut)
     };
     let (latency, probability) = match op {
         Op::Read => (&knobs.latency, knobs.read_error_probability),
@@ -40,6 +52,12 @@ fn draw(world: &World, op: Op) -> (u64, bool) {
     let mut delay_ns = world.between_ns(latency);
     if world.chance(knobs.stall_probability) {
         delay_ns += world.between_ns(&knobs.stall);
+    }
+    delay_ns = delay_ns.max(knobs.stalled_until_ns.saturating_sub(world.now.get()));
+    if cut {
+        let machine = current_machine(world);
+        let at = world.now.get() + world.between(&(0..delay_ns + delay_ns / 4 + 1));
+        world.schedule(at, move |_| power_cut(&machine));
     }
     let fails = world.chance(probability) || forced;
     if fails {

@@ -51,6 +51,12 @@ pub struct DiskKnobs {
     pub sync_error_probability: f64,
     /// The n-th disk operation from now (0: the next one) fails with EIO; then back to `None`.
     pub fail_at_op: Option<u64>,
+    /// From the n-th disk operation from now on the disk is full.
+    pub full_at_op: Option<u64>,
+    /// The machine loses power while the n-th write or sync from now is under way, or right after.
+    pub power_cut_at_write: Option<u64>,
+    /// No operation that is asked for ends before this virtual time, ns.
+    pub stalled_until_ns: u64,
     /// No space left: whatever would grow a file or create one fails with ENOSPC.
     pub full: bool,
 }
@@ -83,6 +89,9 @@ impl Default for Knobs {
                 write_error_probability: 0.0,
                 sync_error_probability: 0.0,
                 fail_at_op: None,
+                full_at_op: None,
+                power_cut_at_write: None,
+                stalled_until_ns: 0,
                 full: false,
             },
         }

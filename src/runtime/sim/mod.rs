@@ -28,8 +28,8 @@ use super::clock::Instant;
 pub use executor::{Sleep, YieldNow, run_blocking, sleep_until, spawn, yield_now};
 pub use knobs::{DiskKnobs, Knobs, NetKnobs};
 pub use process::{
-    ProcessId, current_process, is_alive, kill, power_cut, spawn_process, spawn_process_on,
-    wait_exit,
+    ProcessId, current_process, flip_bits, is_alive, kill, list_dir_of, power_cut, spawn_process,
+    spawn_process_on, wait_exit,
 };
 use world::{World, try_world, world};
 
@@ -105,6 +105,11 @@ pub fn note(what: &'static str, a: u64, b: u64) {
 /// Reads or changes the fault knobs of the running simulation.
 pub fn with_knobs<R>(f: impl FnOnce(&mut Knobs) -> R) -> R {
     f(&mut world().knobs.borrow_mut())
+}
+
+/// Disk operations asked for so far, and of those the writes and syncs.
+pub fn disk_ops() -> (u64, u64) {
+    world().disk_ops.get()
 }
 
 /// Cuts every open connection: what is on the way is lost, both ends see a reset soon after.

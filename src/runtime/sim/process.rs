@@ -4,12 +4,14 @@
 //! dies only with the simulation; the end of a process's main future ends the process.
 
 use std::future::Future;
+use std::path::Path;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use super::executor::{drop_tasks, spawn_in};
 use super::socket_state;
 use super::world::{SharedVolume, World, world};
+use crate::runtime::disk::DirEntry;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProcessId(pub u64);
@@ -119,11 +121,29 @@ pub(super) fn alive(world: &World, pid: ProcessId) -> bool {
     world.processes.borrow().get(&pid).is_some_and(|p| p.alive)
 }
 
+pub(super) fn current_machine(world: &World) -> String {
+    let processes = world.processes.borrow();
+    processes.get(&world.current.get()).map_or("host", |p| p.machine.as_str()).to_owned()
+}
+
 /// The disk that the current process sees.
 pub(super) fn current_volume(world: &World) -> SharedVolume {
-    let processes = world.processes.borrow();
-    let machine = processes.get(&world.current.get()).map_or("host", |p| p.machine.as_str());
-    world.volume(machine)
+    world.volume(&current_machine(world))
+}
+
+/// Turns bits over in a file of a machine's disk, on the medium itself: no sync knows of it.
+pub fn flip_bits(machine: &str, path: &Path, position: u64, mask: u8) -> std::io::Result<()> {
+    let w = world();
+    let volume = w.volume(machine);
+    let mut volume = volume.borrow_mut();
+    let inode = volume.lookup(path)?;
+    volume.content_mut(inode)?.flip_bits(position, mask);
+    Ok(())
+}
+
+/// Names and lengths of what a directory of a machine's disk holds, as programs see it.
+pub fn list_dir_of(machine: &str, path: &Path) -> std::io::Result<Vec<DirEntry>> {
+    world().volume(machine).borrow().list(path)
 }
 
 fn end(world: &Rc<World>, pid: ProcessId, how: &'static str) {

@@ -93,12 +93,22 @@ impl Content {
         }
     }
 
-    /// A failed sync: the kernel marks the pages clean, and no later sync writes them.
+    /// A failed sync: the kernel marks the pages clean, and no later sync writes them. The length
+    /// is the journal's, which does not forget: it stops the file system when it can't be written.
     pub fn forget_dirty(&mut self, sequence: u64) {
         self.dirty.retain(|_, versions| {
             versions.retain(|(s, _)| *s > sequence);
             !versions.is_empty()
         });
-        self.dirty_len.retain(|(s, _)| *s > sequence);
+    }
+
+    /// Turns bits over in what programs see and in what is durable.
+    pub fn flip_bits(&mut self, position: u64, mask: u8) {
+        let (index, at) = (position / BLOCK as u64, (position % BLOCK as u64) as usize);
+        for blocks in [&mut self.live, &mut self.durable] {
+            if let Some(block) = blocks.get_mut(&index) {
+                Rc::make_mut(block)[at] ^= mask;
+            }
+        }
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct World {
     pub current: Cell<ProcessId>,
     pub processes: RefCell<BTreeMap<ProcessId, Process>>,
     pub net: RefCell<Net>,
+    /// Asked for so far: all, and the writes and syncs.
+    pub disk_ops: Cell<(u64, u64)>,
     volumes: RefCell<BTreeMap<String, SharedVolume>>,
 }
 
@@ -100,6 +102,7 @@ impl World {
             current: Cell::new(ProcessId::ROOT),
             processes: RefCell::new(BTreeMap::from([(ProcessId::ROOT, Process::root())])),
             net: RefCell::default(),
+            disk_ops: Cell::default(),
             volumes: RefCell::default(),
         })
     }

@@ -1,0 +1,218 @@
+"""Brokers that are compared: each starts on free ports with an empty directory, answers a Metadata request, and is
+stopped by its own process id. Apache Kafka's jars come from Maven Central once. Not here: what is run against them."""
+
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+START_SECONDS_MAX = 120
+STOP_SECONDS_MAX = 60
+# What Kafka's own start script gives the JVM, but for the heap (1 GB there; the anchors were made with 2).
+JVM_OPTIONS = ["-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35",
+               "-XX:+ExplicitGCInvokesConcurrent", "-XX:MaxInlineLevel=15", "-Djava.awt.headless=true"]
+KAFKA_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=localhost:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://localhost:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+log.dirs={data}
+offsets.topic.replication.factor=1
+share.coordinator.state.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+# A scenario's data is gone before the next one, not a minute later.
+log.segment.delete.delay.ms=1000
+"""
+
+
+class Trouble(Exception):
+    """A sentence for the user."""
+
+
+def free_ports(count):
+    """The first of `count` neighbouring ports that nobody listens on."""
+    for first in range(20000 + os.getpid() % 5000, 32000, count):
+        sockets = []
+        try:
+            for port in range(first, first + count):
+                sockets.append(socket.socket())
+                sockets[-1].bind(("127.0.0.1", port))
+            return first
+        except OSError:
+            continue
+        finally:
+            for taken in sockets:
+                taken.close()
+    raise Trouble(f"no {count} free ports in a row between 20000 and 32000")
+
+
+def answers_metadata(port):
+    """True when the broker there names at least one node (Metadata v1, no topics)."""
+    body = struct.pack(">hhih", 3, 1, 1, -1) + struct.pack(">i", 0)
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.settimeout(2)
+            connection.sendall(struct.pack(">i", len(body)) + body)
+            answer = b""
+            while len(answer) < 12:
+                piece = connection.recv(4096)
+                if not piece:
+                    return False
+                answer += piece
+            return struct.unpack(">iii", answer[:12])[2] > 0
+    except OSError:
+        return False
+
+
+class Broker:
+    """One that we start ourselves. Subclasses say how."""
+
+    def __init__(self, name):
+        self.name = name
+        self.process = None
+        self.port = None
+        self.directory = None
+        self.start_seconds = None
+        self.idle_bytes = None
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def start(self, parent, log):
+        self.directory = parent / f"{self.name.lower().replace(' ', '-')}-{os.getpid()}"
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.directory.mkdir(parents=True)
+        command = self.prepare(log)
+        begin = time.monotonic()
+        # A session of its own: Ctrl-C ends the generator first, and us, who then stop the broker.
+        self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                        start_new_session=True, cwd=self.directory)
+        while not answers_metadata(self.port):
+            if self.process.poll() is not None:
+                raise Trouble(f"{self.name} ended with {self.process.returncode} while it started; see {log.name}")
+            if time.monotonic() - begin > START_SECONDS_MAX:
+                raise Trouble(f"{self.name} did not answer within {START_SECONDS_MAX} s; see {log.name}")
+            time.sleep(0.005)
+        self.start_seconds = time.monotonic() - begin
+        time.sleep(3)
+        self.idle_bytes = resident_bytes(self.pid)
+
+    def stop(self):
+        """Whatever state it is in; leaves nothing behind."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process = None
+        if self.directory is not None:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Kafka(Broker):
+    def __init__(self, libs, heap):
+        super().__init__("Apache Kafka 4.3.1")
+        self.java = ["java", f"-Xmx{heap}", f"-Xms{heap}", *JVM_OPTIONS, "-cp", f"{libs}/*"]
+
+    def prepare(self, log):
+        self.port = free_ports(2)
+        properties = self.directory / "server.properties"
+        data = self.directory / "data"
+        properties.write_text(KAFKA_PROPERTIES.format(port=self.port, controller=self.port + 1, data=data))
+        form = [*self.java, "kafka.tools.StorageTool", "format", "--standalone",
+                "-t", "c3BpbmRsZS1jb21wYXJlIQ", "-c", str(properties)]
+        if subprocess.run(form, stdout=log, stderr=log, timeout=START_SECONDS_MAX).returncode != 0:
+            raise Trouble(f"Kafka's storage could not be formatted; see {log.name}")
+        return [*self.java, "kafka.Kafka", str(properties)]
+
+
+class Spindle(Broker):
+    """As a process of its own, a port for each shard, as many shards as CPUs."""
+
+    def __init__(self, binary, overrides):
+        super().__init__("Spindle")
+        self.binary = binary
+        self.overrides = overrides
+
+    def prepare(self, log):
+        shards = len(os.sched_getaffinity(0))
+        self.port = free_ports(shards)
+        ports = str(self.port) if shards == 1 else f"{self.port}-{self.port + shards - 1}"
+        settings = [f"listeners=PLAINTEXT://127.0.0.1:{ports}", f"log.dirs={self.directory / 'data'}",
+                    f"shard.count={shards}", *self.overrides]
+        command = [str(self.binary), "serve"]
+        for setting in settings:
+            command += ["--override", setting]
+        return command
+
+
+class Other:
+    """A broker that runs already: NAME=HOST:PORT[,PID]."""
+
+    def __init__(self, text):
+        try:
+            self.name, place = text.split("=", 1)
+            self.address, _, pid = place.partition(",")
+            self.pid = int(pid) if pid else None
+        except ValueError:
+            raise Trouble(f"--other {text}: write it as NAME=HOST:PORT or NAME=HOST:PORT,PID") from None
+        self.start_seconds = self.idle_bytes = None
+
+    def start(self, parent, log):
+        pass
+
+    def stop(self):
+        pass
+
+
+def resident_bytes(pid):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def kafka_libs():
+    """The folder of Kafka's jars: $KAFKA_LIBS, or fetched once to where .ci/run has them too."""
+    given = os.environ.get("KAFKA_LIBS")
+    libs = pathlib.Path(given) if given else ROOT / ".oracles/kafka/libs"
+    if not given and not (libs / "complete").exists():
+        if shutil.which("mvn") is None:
+            raise Trouble("mvn is missing (Debian: maven); or set KAFKA_LIBS to a folder with the jars of Kafka 4.3.1")
+        print("fetching Apache Kafka 4.3.1 from Maven Central", flush=True)
+        libs.mkdir(parents=True, exist_ok=True)
+        fetch = ["mvn", "-q", "-B", "-f", str(ROOT / "tests/oracles/kafka/pom.xml"), "dependency:copy-dependencies",
+                 f"-DoutputDirectory={libs}"]
+        if subprocess.run(fetch).returncode != 0:
+            raise Trouble("Apache Kafka could not be fetched from Maven Central")
+        (libs / "complete").touch()
+    if not list(libs.glob("kafka_2.13-4.3.1.jar")):
+        raise Trouble(f"{libs} has no kafka_2.13-4.3.1.jar")
+    if shutil.which("java") is None:
+        raise Trouble("java is missing (Debian: openjdk-17-jdk-headless)")
+    return libs
+
+
+def spindle_binary():
+    given = os.environ.get("SPINDLE")
+    if given:
+        return pathlib.Path(given).resolve()
+    # Cargo knows whether it is up to date: comparing a stale one would be worse than waiting.
+    if subprocess.run(["cargo", "build", "--release", "--locked"], cwd=ROOT).returncode != 0:
+        raise Trouble("spindle could not be built")
+    return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release/spindle"

@@ -1,0 +1,161 @@
+"""The table: each scenario's figures, medians over the rounds, and their ratio. Reads the reports of `spindle bench`
+(perf/report-schema.md). A figure that no broker has is left out; one that only one has shows a dash."""
+
+import statistics
+
+
+def _at(*path):
+    def read(report):
+        for key in path:
+            report = None if report is None else report.get(key)
+        return report
+    return read
+
+
+def _scaled(read, factor):
+    return lambda report: None if read(report) is None else read(report) * factor
+
+
+def _positive(read):
+    return lambda report: read(report) or None
+
+
+def _switches(report):
+    count, seconds = report["broker_context_switches"], report["measured_s"]
+    return None if count is None or seconds <= 0 else count / seconds
+
+
+def _moved_bytes(report):
+    """In, out and replayed."""
+    measured, replay = report["measured"], report["replay"] or {"bytes": 0}
+    return measured["produced_bytes"] + measured["consumed_bytes"] + replay["bytes"]
+
+
+def _of_much(read):
+    """Figures by bytes say nothing where there are next to none."""
+    much = lambda r: _moved_bytes(r) >= MB_PER_S_MIN * 1e6 * r["measured_s"]
+    return lambda report: read(report) if much(report) else None
+
+
+def _cpu_s_per_gb(report):
+    cpu_s = report["cpu"]["broker_s"]
+    return None if cpu_s is None else cpu_s / (_moved_bytes(report) / 1e9)
+
+
+def _written_s(report):
+    """With --records the run's length is the figure."""
+    return report["measured_s"] if report["configuration"]["records"] else None
+
+
+MB_PER_S_MIN = 5
+CPU_GB, CPU_RECORDS, CPU_REQUESTS = "broker CPU, s/GB", "broker CPU, s/M records", "broker CPU, s/M requests"
+ACK_P50, E2E_P50, E2E_P99 = "ack p50, ms", "end to end p50, ms", "end to end p99, ms"
+CREATE, WRITTEN, START, IDLE = "create topics, s", "written, s", "start to Metadata, s", "idle memory, MB"
+PEAK = "peak memory, MB"
+
+# (name, how to read it, digits). GB are of records: produced, consumed and replayed together.
+FIGURES = [
+    ("best rate found, records/s", lambda r: _at("produced_records_per_s")(r) if r["trials"] else None, 0),
+    ("produced, records/s", _positive(_at("produced_records_per_s")), 0),
+    ("produced, MB/s", _of_much(_at("produced_mb_per_s")), 1),
+    ("consumed, MB/s", _positive(_of_much(_at("consumed_mb_per_s"))), 1),
+    ("replayed, MB/s", _at("replay", "mb_per_s"), 1),
+    (ACK_P50, _scaled(_at("ack", "p50_us"), 1e-3), 3),
+    ("ack p99, ms", _scaled(_at("ack", "p99_us"), 1e-3), 3),
+    ("ack p99.9, ms", _scaled(_at("ack", "p999_us"), 1e-3), 3),
+    (E2E_P50, _scaled(_at("end_to_end", "p50_us"), 1e-3), 3),
+    (E2E_P99, _scaled(_at("end_to_end", "p99_us"), 1e-3), 3),
+    ("end to end p99.9, ms", _scaled(_at("end_to_end", "p999_us"), 1e-3), 3),
+    (CPU_GB, _of_much(_cpu_s_per_gb), 3),
+    (CPU_RECORDS, _at("broker_cpu_us_per_record"), 3),
+    (CPU_REQUESTS, _at("broker_cpu_us_per_request"), 1),
+    ("context switches/s", _switches, 0),
+    (PEAK, _scaled(_at("broker_peak_rss_bytes"), 1e-6), 0),
+    (CREATE, _scaled(_at("prepare", "create_topics_ms"), 1e-3), 3),
+    (WRITTEN, _written_s, 3),
+]
+# What only one kind of scenario is about.
+ONLY = {CREATE: ["create-2000"], WRITTEN: ["create-2000"]}
+
+# The goals for Spindle that stand in anchors' rows: at most so much.
+GOALS = {
+    ("produce-1k", CPU_GB): 0.5,
+    ("produce-100b", CPU_RECORDS): 0.1,
+    ("consume-1k", CPU_GB): 0.35,
+    ("request-1", CPU_REQUESTS): 40,
+    ("request-32", CPU_REQUESTS): 20,
+    ("end-to-end-1", E2E_P50): 0.3,
+    ("end-to-end-1", E2E_P99): 2,
+    ("create-2000", CREATE): 0.5,
+    ("create-2000", WRITTEN): 1,
+    ("create-2000", PEAK): 200,
+    ("start", START): 0.2,
+    ("start", IDLE): 64,
+}
+
+
+def start_rows(brokers, starts):
+    """Of the brokers' own start: [(figure, {broker: [values]})]."""
+    def column(key):
+        return {b: [v for s in starts.get(b, []) if (v := s[key]) is not None] for b in brokers}
+    return [("start", START, column("start_seconds"), 2), ("start", IDLE, column("idle_mb"), 0)]
+
+
+def rows(scenario, brokers, reports):
+    """`reports`: {broker: [report of each round]}."""
+    out = []
+    for figure, read, digits in FIGURES:
+        if scenario not in ONLY.get(figure, [scenario]):
+            continue
+        columns = {b: [v for r in reports.get(b, []) if (v := read(r)) is not None] for b in brokers}
+        if any(columns.values()):
+            out.append((scenario, figure, columns, digits))
+    return out
+
+
+def _number(value, digits):
+    return f"{value:,.{digits}f}"
+
+
+def _cell(values, digits):
+    """The median; behind it the least and the most when there were several rounds."""
+    if not values:
+        return "-"
+    median = _number(statistics.median(values), digits)
+    if len(values) == 1:
+        return median
+    return f"{median} ({_number(min(values), digits)} - {_number(max(values), digits)})"
+
+
+def _ratio(base, other):
+    if not base or not other or statistics.median(base) == 0:
+        return "-"
+    ratio = statistics.median(other) / statistics.median(base)
+    return f"{ratio:.3f}" if ratio < 0.1 else f"{ratio:.2f}"
+
+
+def markdown(brokers, table_rows):
+    """Padded, so that it reads on a terminal as well. Ratios are to the first broker."""
+    head = ["scenario", "figure", brokers[0]]
+    for other in brokers[1:]:
+        head += [other, "ratio"]
+    head.append("goal")
+    lines, before = [head], None
+    for scenario, figure, columns, digits in table_rows:
+        base = columns[brokers[0]]
+        line = [scenario if scenario != before else "", figure, _cell(base, digits)]
+        before = scenario
+        for other in brokers[1:]:
+            line += [_cell(columns[other], digits), _ratio(base, columns[other])]
+        goal = GOALS.get((scenario, figure))
+        ours = columns.get("Spindle")
+        verdict = ""
+        if goal is not None:
+            met = "" if not ours else ", met" if statistics.median(ours) <= goal else ", missed"
+            verdict = f"≤ {goal}{met}"
+        lines.append([*line, verdict])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    padded = ["| " + " | ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))) + " |"
+              for line in lines]
+    rule = "|" + "|".join("-" * (w + 2) if i < 2 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
+    return "\n".join([padded[0], rule, *padded[1:]])
