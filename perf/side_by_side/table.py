@@ -57,7 +57,7 @@ PEAK = "peak memory, MB"
 FIGURES = [
     ("best rate found, records/s", lambda r: _at("produced_records_per_s")(r) if r["trials"] else None, 0),
     ("produced, records/s", _positive(_at("produced_records_per_s")), 0),
-    ("produced, MB/s", _of_much(_at("produced_mb_per_s")), 1),
+    ("produced, MB/s", _positive(_of_much(_at("produced_mb_per_s"))), 1),
     ("consumed, MB/s", _positive(_of_much(_at("consumed_mb_per_s"))), 1),
     ("replayed, MB/s", _at("replay", "mb_per_s"), 1),
     (ACK_P50, _scaled(_at("ack", "p50_us"), 1e-3), 3),

@@ -13,6 +13,7 @@ mod control;
 mod disk;
 mod find;
 pub mod html;
+pub mod lifecycle;
 pub mod live;
 mod machine;
 mod observe;

@@ -10,6 +10,7 @@ pub mod checkpoint;
 mod close;
 mod compaction;
 mod epochs;
+mod handles;
 mod index;
 pub mod inspect;
 mod reader;

@@ -308,6 +308,8 @@ impl Partition {
         };
         if log.is_suspect() {
             self.cut_back(&log, failed).await;
+        } else {
+            log.release_files_if_scarce().await;
         }
     }
 

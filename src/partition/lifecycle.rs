@@ -117,6 +117,7 @@ impl Partition {
                 other => other?,
             }
         }
+        log.release_files_if_scarce().await;
         Ok((log, producers))
     }
 

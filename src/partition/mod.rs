@@ -247,6 +247,7 @@ impl Partition {
         if log.is_suspect() {
             return true;
         }
+        log.release_files_if_scarce().await;
         let mut state = self.state.borrow_mut();
         if let FlushPolicy::Kafka { interval_ms, .. } = state.config.flush
             && state.unflushed > 0

@@ -11,6 +11,7 @@ pub mod executor;
 pub mod machine;
 pub mod mailbox;
 pub mod offline;
+pub mod process;
 mod real;
 pub mod signal;
 pub mod sim;

@@ -75,6 +75,47 @@ fn idempotent_producer_carries_on_after_kill() {
 }
 
 #[test]
+fn more_partitions_than_files_that_may_be_open() {
+    if external().is_some() {
+        return eprintln!("needs a broker that it may kill: not run");
+    }
+    const MANY: i32 = 600;
+    let mut broker = Broker::own_limited(&[], Some(400));
+    let bootstrap = broker.bootstrap();
+    let topic = unique("many");
+    session::create_topic(&bootstrap, &topic, MANY, &[]);
+    let mut sender = Sender::new(&bootstrap, &[("message.timeout.ms", "120000")]);
+    for round in 0..3 {
+        for partition in 0..MANY {
+            let number =
+                sender.send(&topic, partition, &Record::value(format!("{round} {partition}")));
+            // In waves: what is being written at one moment has to be open.
+            if partition % 50 == 49 {
+                wait_for("acknowledgements", PATIENCE, || {
+                    sender.poll(Duration::from_millis(5));
+                    (sender.delivered() > number).then_some(())
+                });
+            }
+        }
+        match round {
+            0 => broker.kill(),
+            1 => assert!(broker.terminate().0.success()),
+            _ => continue,
+        }
+        broker.restart();
+    }
+    let deliveries = sender.finish();
+    assert!(deliveries.iter().all(|d| d.is_ok()), "every record is acknowledged");
+    let wanted: Vec<_> = (0..MANY).map(|p| (p, Offset::Beginning, 3)).collect();
+    let got = session::read(&bootstrap, &[], &topic, &wanted);
+    for partition in 0..MANY {
+        let values: Vec<_> = got[&partition].iter().map(|g| g.value.clone().unwrap()).collect();
+        let expected: Vec<_> = (0..3).map(|r| format!("{r} {partition}").into_bytes()).collect();
+        assert_eq!(values, expected);
+    }
+}
+
+#[test]
 fn what_was_acknowledged_survives_kill() {
     if external().is_some() {
         return eprintln!("needs a broker that it may kill: not run");

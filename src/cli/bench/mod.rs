@@ -2,6 +2,7 @@
 //! the lines of each second, the report, the exit code (0 good, 1 the run failed or lost something, 2 wrong
 //! options or scenario, 3 no broker could be started). What is measured and how is `loadgen/`'s.
 
+mod lifecycle;
 mod options;
 mod report;
 mod scenario;
@@ -22,6 +23,7 @@ use crate::error::StartError;
 use crate::loadgen::live::LiveView;
 use crate::loadgen::report::ScenarioInfo;
 use crate::loadgen::{self, LocalBroker, Report, Surroundings, Workload};
+use lifecycle::LifecycleArgs;
 use options::Options;
 use report::ReportArgs;
 use scenario::{Keys, Scenario, Word};
@@ -51,6 +53,8 @@ pub struct BenchArgs {
 enum BenchCommand {
     /// Show the reports of earlier runs side by side, with ratios
     Report(ReportArgs),
+    /// Start, stop and kill a broker with many partitions: how long each takes, and what memory
+    Lifecycle(LifecycleArgs),
 }
 
 /// What `run` asks of the one who can start a broker.
@@ -67,6 +71,7 @@ pub fn run_with(
 ) -> i32 {
     let done = match args.command {
         Some(BenchCommand::Report(reports)) => reports.run(),
+        Some(BenchCommand::Lifecycle(lifecycle)) => lifecycle.run(command()),
         None => Task::resolve(args, words).and_then(|task| task.run(start)),
     };
     match done {

@@ -56,6 +56,8 @@ pub fn configuration(c: &Configuration) -> Vec<Fact> {
         ("producers", c.producers.to_string()),
         ("consumers", c.consumers.to_string()),
         ("replay_consumers", c.replay_consumers.to_string()),
+        ("replay_after_s", exact(c.replay_after_s, "s")),
+        ("prefill", grouped(c.prefill)),
         ("generator_threads", c.generator_threads.to_string()),
         ("generator_cpus", pinned),
         ("record_size", c.record_size.clone()),

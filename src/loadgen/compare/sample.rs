@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::loadgen::control::Failure;
+use crate::loadgen::control::{Failure, Throttled};
 use crate::loadgen::machine::Machine;
 use crate::loadgen::report::*;
 use crate::loadgen::stats::{Counts, ErrorCount};
@@ -327,6 +327,8 @@ pub fn full(shape: Shape) -> Report {
         "NOT_LEADER_OR_FOLLOWER (Produce)".to_string(),
         ErrorCount { count: 12, first_at_s: 40.2 },
     );
+    let waits = Throttled { answers: 4, total_s: 0.8, first_at_s: 12.0 };
+    r.throttled.insert("Produce".to_string(), waits);
     r.failures = vec![Failure {
         at_s: 41.0,
         sentence:

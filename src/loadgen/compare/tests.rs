@@ -248,7 +248,7 @@ fn fields(prefix: &str, value: &Value, found: &mut BTreeSet<String>) {
     let Some(object) = value.as_object() else { return };
     for (field, value) in object {
         // Of maps with keys of their own.
-        let name = if prefix == "errors." { "{kind}" } else { field };
+        let name = if ["errors.", "throttled."].contains(&prefix) { "{kind}" } else { field };
         let path = format!("{prefix}{name}");
         found.insert(path.clone());
         let inner = shared_type(field, value).map_or(path, str::to_string);

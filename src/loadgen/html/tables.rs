@@ -369,6 +369,7 @@ pub fn configuration(m: &mut Markup, r: &Report) {
     let here = vec![
         fact("CPU", machine.cpu.clone()),
         fact("cores", machine.cores.to_string()),
+        fact("NUMA nodes", machine.numa_nodes.to_string()),
         fact("memory", Unit::Bytes.words(machine.memory_bytes as f64)),
         fact("kernel", machine.kernel.clone()),
         fact("disk", machine.disk.clone().unwrap_or_else(unknown)),

@@ -8,11 +8,13 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use glommio::io::{BufferedFile, DmaBuffer, DmaFile, OpenOptions, ReadResult};
 
 use super::super::disk::{BLOCK, OpenMode};
-use super::super::sim;
+use super::super::{machine, sim};
 use super::{blocking, io_error};
 
 /// A write that moves nothing, or an interrupted call, is tried so often before it is an error.
@@ -91,7 +93,35 @@ impl std::ops::Deref for ReadBytes {
 }
 
 #[derive(Clone)]
-pub struct File(Rc<Handle>);
+pub struct File(Rc<(Handle, Counted)>);
+
+/// Files of this process that are open, of all executors.
+static OPEN_FILES: AtomicUsize = AtomicUsize::new(0);
+
+/// One of them.
+struct Counted;
+
+impl Counted {
+    fn new() -> Counted {
+        OPEN_FILES.fetch_add(1, Relaxed);
+        Counted
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        OPEN_FILES.fetch_sub(1, Relaxed);
+    }
+}
+
+/// See `disk::files_are_scarce`.
+pub fn files_are_scarce() -> bool {
+    // The limit does not change once executors run.
+    static HALF: OnceLock<usize> = OnceLock::new();
+    let half = HALF
+        .get_or_init(|| usize::try_from(machine::open_files_limit().0 / 2).unwrap_or(usize::MAX));
+    OPEN_FILES.load(Relaxed) >= *half
+}
 
 enum Handle {
     Direct(DmaFile),
@@ -126,11 +156,11 @@ impl File {
             }
             Err(e) => return Err(e),
         };
-        Ok(File(Rc::new(handle)))
+        Ok(File(Rc::new((handle, Counted::new()))))
     }
 
     fn fd(&self) -> RawFd {
-        match &*self.0 {
+        match &self.0.0 {
             Handle::Direct(file) => file.as_raw_fd(),
             Handle::Buffered(file) => file.as_raw_fd(),
         }
@@ -168,7 +198,7 @@ impl File {
     }
 
     async fn write_once(&self, buf: &Rc<AlignedBuf>, pos: u64) -> io::Result<usize> {
-        match &*self.0 {
+        match &self.0.0 {
             Handle::Direct(file) => {
                 // SAFETY: AlignedBuf is `repr(transparent)` over DmaBuffer, so both have the same
                 // size and alignment, which is what Rc::from_raw asks of another type.
@@ -205,7 +235,7 @@ impl File {
     async fn read_once(&self, pos: u64, end: u64) -> io::Result<ReadResult> {
         let mut fruitless = 0;
         loop {
-            let result = match &*self.0 {
+            let result = match &self.0.0 {
                 Handle::Direct(file) => {
                     let block = BLOCK as u64;
                     let start = pos / block * block;
@@ -229,7 +259,7 @@ impl File {
     }
 
     pub async fn fdatasync(&self) -> io::Result<()> {
-        match &*self.0 {
+        match &self.0.0 {
             Handle::Direct(file) => file.fdatasync().await.map_err(io_error),
             Handle::Buffered(file) => file.fdatasync().await.map_err(io_error),
         }
@@ -239,7 +269,7 @@ impl File {
         if size == 0 {
             return Ok(());
         }
-        let result = match &*self.0 {
+        let result = match &self.0.0 {
             Handle::Direct(file) => file.pre_allocate(size, false).await.map_err(io_error),
             Handle::Buffered(file) => file.pre_allocate(size, false).await.map_err(io_error),
         };
@@ -279,8 +309,8 @@ impl File {
     pub async fn close(self) -> io::Result<()> {
         // With other handles about, the last of them closes the file when it is dropped.
         match Rc::try_unwrap(self.0) {
-            Ok(Handle::Direct(file)) => file.close().await.map_err(io_error),
-            Ok(Handle::Buffered(file)) => file.close().await.map_err(io_error),
+            Ok((Handle::Direct(file), _counted)) => file.close().await.map_err(io_error),
+            Ok((Handle::Buffered(file), _counted)) => file.close().await.map_err(io_error),
             Err(_) => Ok(()),
         }
     }

@@ -1,0 +1,27 @@
+//! Giving file handles back: a process may have fewer files open than it has partitions.
+//! Every use of a segment opens its file when it is closed, so closing one costs only the next open.
+
+use super::{Health, Log};
+use crate::runtime::disk;
+
+impl Log {
+    /// Closes this log's files if the process has too many open. What waits for its write or its sync
+    /// goes through a new handle: fdatasync is of the file, not of the descriptor.
+    pub async fn release_files_if_scarce(&self) {
+        if !disk::files_are_scarce() {
+            return;
+        }
+        // Nobody writes or makes a file meanwhile.
+        let _turn = self.inner.turn.take().await;
+        if self.inner.state.borrow().health == Health::HalfSwapped {
+            // The names are not those of the files that are open.
+            return;
+        }
+        let segments = self.inner.state.borrow().segments.clone();
+        for segment in segments {
+            if let Some(file) = segment.take_file() {
+                let _ = file.close().await;
+            }
+        }
+    }
+}
