@@ -2,6 +2,7 @@
 //! that DescribeConfigs shows. Imports no room.
 
 pub mod broker;
+mod cleaner;
 pub mod definitions;
 mod listeners;
 mod properties;
@@ -12,4 +13,5 @@ pub mod topic;
 mod tests;
 
 pub use broker::{BrokerConfig, ListenerConfig};
+pub use cleaner::CleanerConfig;
 pub use topic::TopicConfig;

@@ -54,6 +54,13 @@ pub struct ShardCounters {
     pub frames_rejected: Counter,
     pub partitions: Counter,
     pub fetch_sessions: Counter,
+    /// Compaction: runs, bytes they read, and the size of what they cleaned before and after.
+    pub cleaner_runs: Counter,
+    pub cleaner_bytes_read: Counter,
+    pub cleaner_bytes_before: Counter,
+    pub cleaner_bytes_after: Counter,
+    /// Of the dirtiest log when the cleaner last looked.
+    pub cleaner_dirty_percent_max: Counter,
     /// Of `shard.memory.bytes`, held by requests and by answers at this moment.
     pub memory_requests_bytes: Counter,
     pub memory_answers_bytes: Counter,

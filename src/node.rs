@@ -23,8 +23,8 @@ use crate::runtime::executor::{self, ExecutorSpec};
 use crate::runtime::mailbox::{OneshotReceiver, OneshotSender, Receiver, Sender, mailbox, oneshot};
 use crate::runtime::{self, disk, sleep};
 use crate::server::{Acceptor, ListenerOptions};
-use crate::shard::{Job, Router, Shard, ShardOptions, StartHints};
-use crate::types::{Offset, ShardId, TopicPartition};
+use crate::shard::{Job, PartitionCheckpoint, Router, Shard, ShardOptions, StartHints};
+use crate::types::ShardId;
 use data_dir::DataDir;
 pub use plan::{BoundListener, Plan, free_port_range};
 
@@ -38,7 +38,7 @@ struct Prepared {
 /// What a shard says when it has ended.
 struct Stopped {
     clean: bool,
-    checkpoints: Vec<(TopicPartition, Offset, Offset)>,
+    checkpoints: Vec<PartitionCheckpoint>,
 }
 
 /// What a shard says when it serves.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::cleaner::CleanerConfig;
 use super::definitions::value::list;
 use super::listeners::{self, ListenerKeys};
 use super::properties::Settings;
@@ -144,6 +145,13 @@ impl BrokerConfig {
     /// brokers, overlaid with those of this one.
     pub fn topic_defaults_with(&self, dynamic: &BTreeMap<String, String>) -> TopicConfig {
         defaults_from(|key| dynamic.get(key).or_else(|| self.explicit.get(key)).map(String::as_str))
+    }
+
+    /// As above for the log cleaner.
+    pub fn cleaner_with(&self, dynamic: &BTreeMap<String, String>) -> CleanerConfig {
+        CleanerConfig::from(|key| {
+            dynamic.get(key).or_else(|| self.explicit.get(key)).map(String::as_str)
+        })
     }
 }
 

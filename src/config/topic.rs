@@ -1,7 +1,6 @@
 //! Topic configuration, typed: what the log and the partition obey. Pure values: a topic's config is the
 //! broker's defaults with the topic's own keys on top.
-//! Gaps: `compact` is stored and obeyed only in that nothing is dropped by age or size; throttles and
-//! tiered storage do nothing.
+//! Gaps: throttles and tiered storage do nothing.
 
 use std::collections::BTreeMap;
 
@@ -22,10 +21,14 @@ pub struct TopicConfig {
     pub flush_messages: i64,
     pub flush_ms: i64,
     pub index_interval_bytes: u32,
+    pub max_compaction_lag_ms: i64,
     pub max_message_bytes: usize,
     pub timestamp_type: TimestampType,
     pub timestamp_before_max_ms: i64,
     pub timestamp_after_max_ms: i64,
+    /// Of a log, 0 to 1.
+    pub min_cleanable_ratio: f64,
+    pub min_compaction_lag_ms: i64,
     pub min_insync_replicas: i32,
     pub preallocate: bool,
     pub retention_bytes: i64,
@@ -50,10 +53,13 @@ impl Default for TopicConfig {
             flush_messages: 0,
             flush_ms: 0,
             index_interval_bytes: 0,
+            max_compaction_lag_ms: 0,
             max_message_bytes: 0,
             timestamp_type: TimestampType::CreateTime,
             timestamp_before_max_ms: 0,
             timestamp_after_max_ms: 0,
+            min_cleanable_ratio: 0.0,
+            min_compaction_lag_ms: 0,
             min_insync_replicas: 0,
             preallocate: false,
             retention_bytes: 0,
@@ -123,6 +129,7 @@ impl TopicConfig {
             "flush.messages" => self.flush_messages = number,
             "flush.ms" => self.flush_ms = number,
             "index.interval.bytes" => self.index_interval_bytes = number as u32,
+            "max.compaction.lag.ms" => self.max_compaction_lag_ms = number,
             "max.message.bytes" => self.max_message_bytes = number as usize,
             "message.timestamp.type" => {
                 self.timestamp_type = match text {
@@ -132,6 +139,10 @@ impl TopicConfig {
             }
             "message.timestamp.before.max.ms" => self.timestamp_before_max_ms = number,
             "message.timestamp.after.max.ms" => self.timestamp_after_max_ms = number,
+            "min.cleanable.dirty.ratio" => {
+                self.min_cleanable_ratio = value::real(text).unwrap_or(0.0);
+            }
+            "min.compaction.lag.ms" => self.min_compaction_lag_ms = number,
             "min.insync.replicas" => self.min_insync_replicas = number as i32,
             "preallocate" => self.preallocate = yes,
             "retention.bytes" => self.retention_bytes = number.max(-1),

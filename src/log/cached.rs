@@ -8,8 +8,8 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::segment::{FileKind, Segment, SharedSegment};
-use super::{Chunk, FetchedRecords, Log, Memory, Result, io_error};
+use super::segment::{FileKind, Segment};
+use super::{Chunk, FetchedRecords, Log, LogError, Memory, Result, io_error};
 use crate::limits::{READ_RANGES_REMEMBERED, READ_STOPS_REMEMBERED};
 use crate::runtime::{CachedFile, File, Notify, ReadBuf, spawn};
 use crate::types::Offset;
@@ -205,7 +205,7 @@ impl Log {
         let records = self.read(from, up_to, max_bytes, min_one).await?;
         let last = records.chunks.last().map(|chunk| &chunk.memory);
         if resumed && matches!(last, Some(Memory::Read(_))) {
-            self.begin_ahead(&records, from, up_to, ahead);
+            self.begin_ahead(&records, (from, up_to), max_bytes, ahead);
         }
         Ok(records)
     }
@@ -214,8 +214,8 @@ impl Log {
     fn begin_ahead(
         &self,
         records: &FetchedRecords,
-        from: Offset,
-        up_to: Offset,
+        (from, up_to): (Offset, Offset),
+        max_bytes: usize,
         ahead: &dyn Fn(usize) -> Option<Hold>,
     ) {
         let Some(next) = super::reader::next_offset(records).filter(|next| *next > from) else {
@@ -226,12 +226,16 @@ impl Log {
             return;
         };
         let left = segment.written.get().saturating_sub(position);
-        let length = super::reader::read_bytes(records.bytes).min(left as usize);
+        let length = super::reader::read_bytes(max_bytes).min(left as usize);
         if !segment.finished.get() || segment.next.get() > up_to || length == 0 {
             return;
         }
         if let Some(hold) = ahead(length) {
             segment.read_ahead(&file, position, length, hold);
+            let read_ahead = &mut self.inner.state.borrow_mut().read_ahead;
+            if !read_ahead.iter().any(|s| Rc::ptr_eq(s, &segment)) {
+                read_ahead.push(segment);
+            }
         }
     }
 
@@ -256,7 +260,13 @@ impl Log {
             (&self.inner.dir, self.inner.state.borrow().config.index_interval_bytes);
         let end = match limit == written {
             true => Some(written),
-            false => segment.with_index(dir, interval, |i| i.last_position_up_to(limit)).await?,
+            false => {
+                match segment.with_index(dir, interval, |i| i.last_position_up_to(limit)).await {
+                    // Compaction was here: the way through the files begins again.
+                    Err(LogError::Replaced(_)) => None,
+                    found => found?,
+                }
+            }
         };
         let Some(end) = end.filter(|end| *end > start) else { return Ok(None) };
         let length = (end - start) as usize;
@@ -282,8 +292,8 @@ impl Log {
 
     /// Each second: what was read ahead and not asked for is let go.
     pub fn forget_ahead(&self) {
-        let segments: Vec<SharedSegment> = self.inner.state.borrow().segments.clone();
-        for segment in segments {
+        let read_ahead = std::mem::take(&mut self.inner.state.borrow_mut().read_ahead);
+        for segment in read_ahead {
             segment.forget_ahead();
         }
     }

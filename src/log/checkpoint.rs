@@ -1,5 +1,5 @@
 //! The small files of a log directory as a whole, in Kafka's formats: recovery points, log start
-//! offsets, `.kafka_cleanshutdown`, `meta.properties`. Used by the node; a log itself reads none.
+//! offsets, cleaner offsets, `.kafka_cleanshutdown`, `meta.properties`. Used by the node; a log itself reads none.
 //! Invariant: each is replaced atomically. An offset checkpoint that is missing or broken reads as
 //! empty: every log is then scanned from its start, which is slow and right.
 
@@ -12,6 +12,7 @@ use crate::types::{Offset, TopicId, TopicPartition};
 
 pub const RECOVERY_POINT_FILE: &str = "recovery-point-offset-checkpoint";
 pub const LOG_START_OFFSET_FILE: &str = "log-start-offset-checkpoint";
+pub const CLEANER_OFFSET_FILE: &str = "cleaner-offset-checkpoint";
 pub const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
 pub const META_PROPERTIES_FILE: &str = "meta.properties";
 

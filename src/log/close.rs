@@ -43,6 +43,11 @@ impl Log {
             }
             active.save_index(dir).await?;
         }
+        // Those that had to be made anew.
+        let segments = self.inner.state.borrow().segments.clone();
+        for segment in segments.iter().filter(|s| s.finished.get()) {
+            segment.save_index(dir).await?;
+        }
         self.save_epochs().await
     }
 

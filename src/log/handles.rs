@@ -1,7 +1,7 @@
 //! Giving file handles back: a process may have fewer files open than it has partitions.
 //! Every use of a segment opens its file when it is closed, so closing one costs only the next open.
 
-use super::Log;
+use super::{Health, Log};
 use crate::runtime::disk;
 
 impl Log {
@@ -13,6 +13,10 @@ impl Log {
         }
         // Nobody writes or makes a file meanwhile.
         let _turn = self.inner.turn.take().await;
+        if self.inner.state.borrow().health == Health::HalfSwapped {
+            // The names are not those of the files that are open.
+            return;
+        }
         let segments = self.inner.state.borrow().segments.clone();
         for segment in segments {
             if let Some(file) = segment.take_file() {

@@ -99,6 +99,12 @@ impl SegmentIndex {
             || self.times.len() + 1 >= max / TIME_ENTRY_BYTES
     }
 
+    /// Bytes of the two files.
+    pub fn file_bytes(&self) -> (u64, u64) {
+        let (offsets, times) = (self.offsets.len(), self.times.len());
+        ((offsets * OFFSET_ENTRY_BYTES) as u64, (times * TIME_ENTRY_BYTES) as u64)
+    }
+
     pub fn max_timestamp(&self) -> (i64, Offset) {
         (self.max_timestamp, self.max_timestamp_offset)
     }

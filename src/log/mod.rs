@@ -10,6 +10,7 @@ mod cached;
 pub mod checkpoint;
 mod chunk;
 mod close;
+mod compaction;
 mod epochs;
 mod handles;
 mod index;
@@ -26,6 +27,8 @@ mod snapshot;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod times;
+mod txn_index;
 mod walk;
 
 use std::cell::RefCell;
@@ -35,6 +38,7 @@ use std::rc::Rc;
 pub use cached::Hold;
 use chunk::Memory;
 pub use chunk::{Chunk, Place};
+pub use compaction::{CleanRun, CleanWhen, Cleaned, Dirt, LastRecord, Pace};
 
 use crate::runtime::disk;
 use crate::types::{Offset, TopicId};
@@ -80,9 +84,12 @@ pub enum LogError {
     /// A write or sync failed: the log refuses appends until `Log::repair` has checked the files.
     #[error("{0}: a write failed; nothing is appended until the files have been checked")]
     Suspect(PathBuf),
-    /// Closed, or what was promised can't be read back.
+    /// Closed or offline.
     #[error("{0}: the log takes no more appends until the broker is restarted")]
     Failed(PathBuf),
+    /// Compaction or retention took the segment away before its file was open: look again.
+    #[error("{0}: the segment was replaced meanwhile")]
+    Replaced(PathBuf),
 }
 
 impl LogError {
@@ -135,6 +142,7 @@ struct Inner {
     dir: PathBuf,
     /// Held by whoever writes, closes or drops files of this log.
     turn: appender::Turn,
+    cleaning: compaction::Cleaning,
     /// What `partition.metadata` is to say, until it is written.
     partition_metadata: RefCell<Option<Vec<u8>>>,
     state: RefCell<State>,
@@ -151,6 +159,9 @@ enum Health {
     Checking,
     /// What must stay can't be read back. Reads go on, each batch by its CRC.
     Offline,
+    /// Compaction was to change file names and could not do it to the end: which names there are is
+    /// the next start's to settle. Reads go on, from the files that are open; no name is touched.
+    HalfSwapped,
     Closed,
 }
 
@@ -170,6 +181,8 @@ struct State {
     /// Producer snapshots that wait for their write, and the offsets of those in files.
     queued_snapshots: Vec<(Offset, Vec<u8>)>,
     snapshots: Vec<Offset>,
+    /// Segments that something was read ahead of, since the last tick.
+    read_ahead: Vec<SharedSegment>,
     /// How often the log was cut back.
     cuts: u64,
     /// Files that a cut left without a place in the log: removed before the next append.
@@ -200,7 +213,9 @@ impl State {
         match self.health {
             Health::Open => Ok(()),
             Health::Suspect | Health::Checking => Err(LogError::Suspect(dir.to_path_buf())),
-            Health::Offline | Health::Closed => Err(LogError::Failed(dir.to_path_buf())),
+            Health::Offline | Health::HalfSwapped | Health::Closed => {
+                Err(LogError::Failed(dir.to_path_buf()))
+            }
         }
     }
 
@@ -219,9 +234,15 @@ impl Log {
     /// Creates no file for an empty new log until the first write.
     pub async fn open(dir: PathBuf, config: LogConfig, hints: OpenHints) -> Result<Log> {
         let state = recovery::recover(&dir, config, hints).await?;
-        let turn = appender::Turn::default();
-        let (partition_metadata, state) = (RefCell::default(), RefCell::new(state));
-        Ok(Log { inner: Rc::new(Inner { dir, turn, partition_metadata, state }) })
+        Ok(Log {
+            inner: Rc::new(Inner {
+                dir,
+                turn: appender::Turn::default(),
+                cleaning: compaction::Cleaning::default(),
+                partition_metadata: RefCell::default(),
+                state: RefCell::new(state),
+            }),
+        })
     }
 
     /// Gives the directory its `partition.metadata` (KIP-516), now or when it is made; one that is
@@ -274,9 +295,10 @@ impl Log {
     pub fn is_suspect(&self) -> bool {
         matches!(self.inner.state.borrow().health, Health::Suspect | Health::Checking)
     }
-    /// What was promised can't be read back: only a restart helps.
+    /// Only a restart helps: what was promised can't be read back, or the files have names that
+    /// only a start can settle.
     pub fn is_offline(&self) -> bool {
-        self.inner.state.borrow().health == Health::Offline
+        matches!(self.inner.state.borrow().health, Health::Offline | Health::HalfSwapped)
     }
     pub fn set_config(&self, config: LogConfig) {
         self.inner.state.borrow_mut().config = config;
@@ -302,10 +324,6 @@ impl Log {
     /// Bytes of tail memory held as read cache.
     pub fn tail_memory_bytes(&self) -> usize {
         self.inner.state.borrow().tail.cached_bytes()
-    }
-    /// Appended, and not handed to the device yet.
-    pub fn unwritten_bytes(&self) -> usize {
-        self.inner.state.borrow().tail.pending_bytes()
     }
     /// Drops cached tail buffers (oldest first) down to `keep_bytes`; unwritten data always stays.
     pub fn shrink_tail(&self, keep_bytes: usize) {

@@ -1,22 +1,25 @@
-//! The read path of one log: from tail memory, else from files; lookups by time; header replay.
+//! The read path of one log: from tail memory, else from files; header replay.
 //! Invariants: whole batches only, never a byte at or beyond the written offset; what comes from a
 //! file passes its CRC-32C and stands in offset order, or is not returned (memory was checked when it
-//! was appended); no borrow of the log's state lives across an await. A read that began keeps its segment's file, so retention and
-//! rolls beside it do no harm. Not here: who may read up to where (partition/).
+//! was appended); no borrow of the log's state lives across an await. A read that began keeps its
+//! segment's file, so retention and rolls beside it do no harm; one that finds its segment replaced by
+//! compaction begins again. Not here: lookups by time (times), who may read up to where (partition/).
 
 use super::scan::{BatchScan, Scanned};
 use super::segment::{FileKind, SharedSegment};
 use super::walk::{Stop, Stored, walk};
-use super::{Chunk, FetchedRecords, Log, LogError, Memory, Result, TimestampOffset, io_error};
+use super::{Chunk, FetchedRecords, Log, LogError, Memory, Result, io_error};
 use crate::runtime::yield_if_needed;
-use crate::types::{Offset, TimestampType};
+use crate::types::Offset;
 use crate::wire::record_batch::{BatchHeader, HEADER_BYTES};
-use crate::wire::records::for_each_record;
 
 /// One read of a file at most (a single larger batch excepted).
 const READ_BYTES_MAX: usize = 1024 * 1024;
 /// Read beyond the asked size, for the batches between the index entry and the asked offset.
 const READ_SLACK_BYTES: usize = 8 * 1024;
+
+/// Each retry follows a change of the segments that was complete when it began.
+const REPLACED_RETRIES: usize = 8;
 
 /// What a read for so many bytes asks the file for.
 pub(super) fn read_bytes(room: usize) -> usize {
@@ -104,6 +107,31 @@ impl Log {
         if let Some(result) = self.read_tail(from, up_to, max_bytes, min_one) {
             return result;
         }
+        self.retrying(|| self.read_files(from, up_to, max_bytes, min_one)).await
+    }
+
+    /// Does again what met a segment that compaction or retention took away meanwhile.
+    pub(super) async fn retrying<T, F: Future<Output = Result<T>>>(
+        &self,
+        attempt: impl Fn() -> F,
+    ) -> Result<T> {
+        for _ in 0..REPLACED_RETRIES {
+            match attempt().await {
+                Err(LogError::Replaced(_)) => {}
+                done => return done,
+            }
+        }
+        attempt().await
+    }
+
+    async fn read_files(
+        &self,
+        from: Offset,
+        up_to: Offset,
+        max_bytes: usize,
+        min_one: bool,
+    ) -> Result<FetchedRecords> {
+        self.inner.state.borrow().check_range(from)?;
         let up_to = up_to.min(self.written_offset());
         let mut next_segment = Some(self.inner.state.borrow().segment_for(from));
         while let Some(segment) = next_segment {
@@ -218,7 +246,7 @@ impl Log {
     }
 
     /// Calls `f` with every batch from the one that holds `from` up to `up_to`, until it says stop.
-    async fn for_each_batch(
+    pub(super) async fn for_each_batch(
         &self,
         from: Offset,
         up_to: Offset,
@@ -281,129 +309,5 @@ impl Log {
             }
         }
         Ok(())
-    }
-
-    /// First record with timestamp >= `timestamp_ms` below `up_to` (looks into compressed batches).
-    pub async fn offset_for_timestamp(
-        &self,
-        timestamp_ms: i64,
-        up_to: Offset,
-    ) -> Result<Option<TimestampOffset>> {
-        let (segments, interval, log_start) = {
-            let state = self.inner.state.borrow();
-            (state.segments.clone(), state.config.index_interval_bytes, state.log_start)
-        };
-        for segment in segments.iter().filter(|s| s.next.get() > log_start && s.base < up_to) {
-            let dir = &self.inner.dir;
-            let (largest, entry) = segment
-                .with_index(dir, interval, |i| (i.max_timestamp().0, i.time_lookup(timestamp_ms)))
-                .await?;
-            if largest < timestamp_ms {
-                continue;
-            }
-            // Every batch up to the entry's offset is below the entry's timestamp or at it.
-            let from = match entry {
-                Some((found, offset)) if found < timestamp_ms => offset,
-                _ => segment.base,
-            };
-            let up_to = up_to.min(segment.next.get());
-            let from = from.max(log_start);
-            if let Some(found) = self.first_record_at(timestamp_ms, from, up_to).await? {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn first_record_at(
-        &self,
-        timestamp_ms: i64,
-        from: Offset,
-        up_to: Offset,
-    ) -> Result<Option<TimestampOffset>> {
-        let mut found = None;
-        self.for_each_batch(from, up_to, &mut |header, batch| {
-            if header.max_timestamp >= timestamp_ms {
-                found = self.record_in(header, batch, from, &mut |t| t >= timestamp_ms)?;
-            }
-            Ok(found.is_none())
-        })
-        .await?;
-        Ok(found.filter(|f| f.offset < up_to))
-    }
-
-    /// The first record of a batch, at or above `from`, whose timestamp `is_it`.
-    fn record_in(
-        &self,
-        header: &BatchHeader,
-        batch: &[u8],
-        from: Offset,
-        is_it: &mut dyn FnMut(i64) -> bool,
-    ) -> Result<Option<TimestampOffset>> {
-        let mut found = None;
-        for_each_record(batch, &mut |record| {
-            let timestamp_ms = match header.timestamp_type() {
-                TimestampType::LogAppendTime => header.max_timestamp,
-                TimestampType::CreateTime => {
-                    header.base_timestamp.wrapping_add(record.timestamp_delta)
-                }
-            };
-            let offset = header.base_offset + record.offset_delta as i64;
-            if offset >= from && is_it(timestamp_ms) {
-                let leader_epoch = header.partition_leader_epoch;
-                found = Some(TimestampOffset { timestamp_ms, offset, leader_epoch });
-            }
-            found.is_none()
-        })
-        .map_err(|e| LogError::Corrupt {
-            path: self.inner.dir.clone(),
-            position: 0,
-            why: format!("batch at offset {}: {e}", header.base_offset),
-        })?;
-        Ok(found)
-    }
-
-    /// The record with the largest timestamp (the first such) below `up_to`.
-    pub async fn max_timestamp(&self, up_to: Offset) -> Result<Option<TimestampOffset>> {
-        let (segments, interval, log_start) = {
-            let state = self.inner.state.borrow();
-            (state.segments.clone(), state.config.index_interval_bytes, state.log_start)
-        };
-        let up_to = up_to.min(self.written_offset());
-        let mut best: Option<(i64, Offset)> = None;
-        for segment in segments.iter().filter(|s| s.base < up_to && s.next.get() > log_start) {
-            let dir = &self.inner.dir;
-            let (largest, below) = segment
-                .with_index(dir, interval, |i| (i.max_timestamp(), i.time_entry_below(up_to)))
-                .await?;
-            let mut here = Some(largest);
-            if largest.1 >= up_to || largest.1 < log_start {
-                // The largest is not visible: what the time index has, then the batches after it.
-                here = below.filter(|(_, offset)| largest.1 >= up_to && *offset >= log_start);
-                let from = here.map_or(segment.base.max(log_start), |(_, offset)| offset);
-                let end = up_to.min(segment.next.get());
-                self.for_each_batch(from, end, &mut |header, _| {
-                    if here.is_none_or(|(t, _)| header.max_timestamp > t) {
-                        here = Some((header.max_timestamp, header.last_offset()));
-                    }
-                    Ok(true)
-                })
-                .await?;
-            }
-            if let Some((timestamp, offset)) = here
-                && timestamp >= 0
-                && best.is_none_or(|(t, _)| timestamp > t)
-            {
-                best = Some((timestamp, offset));
-            }
-        }
-        let Some((timestamp, offset)) = best else { return Ok(None) };
-        let mut found = None;
-        self.for_each_batch(offset, up_to, &mut |header, batch| {
-            found = self.record_in(header, batch, log_start, &mut |t| t == timestamp)?;
-            Ok(false)
-        })
-        .await?;
-        Ok(found)
     }
 }

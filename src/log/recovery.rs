@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::compaction::settle_swaps;
 use super::epochs::{self, LeaderEpochs};
 use super::index::SegmentIndex;
 use super::scan::{BatchScan, Scanned};
@@ -17,7 +18,7 @@ use super::segment::{
 use super::snapshot::snapshot_offset;
 use super::tail::Tail;
 use super::{Health, LogConfig, OpenHints, Result, State, appender, checkpoint, io_error};
-use crate::runtime::{File, OpenMode, disk, wall_clock_ms};
+use crate::runtime::{File, disk, wall_clock_ms};
 use crate::types::Offset;
 
 /// Zeros after the last batch are left in the file (no cut, no journal commit) up to this many.
@@ -69,20 +70,19 @@ struct ScanEnd {
 impl Opening {
     /// Reads the directory, removes leftovers; false when there is none.
     async fn list(&mut self) -> Result<bool> {
-        let entries = match disk::list_dir(&self.dir).await {
+        let mut entries = match disk::list_dir(&self.dir).await {
             Ok(entries) => entries,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             Err(e) => return Err(io_error(&self.dir)(e)),
         };
-        let has_cleaned = entries.iter().any(|e| e.name.ends_with(".cleaned"));
-        let mut swaps = Vec::new();
+        if settle_swaps(&self.dir, &entries).await? {
+            entries = disk::list_dir(&self.dir).await.map_err(io_error(&self.dir))?;
+        }
         let mut files: Vec<(Offset, FileKind, u64)> = Vec::new();
         for entry in entries.iter().filter(|e| !e.is_dir) {
             let name = entry.name.as_str();
-            if [".deleted", ".tmp", ".cleaned"].iter().any(|s| name.ends_with(s)) {
+            if [".deleted", ".tmp"].iter().any(|s| name.ends_with(s)) {
                 self.remove(name).await?;
-            } else if let Some(target) = name.strip_suffix(".swap") {
-                swaps.push((target.to_string(), entry.len));
             } else if name == checkpoint::PARTITION_METADATA_FILE {
                 // Never synced: a power cut may have left it empty.
                 self.has_partition_metadata = entry.len == checkpoint::PARTITION_METADATA_BYTES;
@@ -91,9 +91,6 @@ impl Opening {
             } else if let Some((base, kind)) = parse_file_name(name) {
                 files.push((base, kind, entry.len));
             }
-        }
-        if !swaps.is_empty() {
-            self.complete_swaps(&swaps, has_cleaned, &mut files).await?;
         }
         let now_ms = wall_clock_ms();
         for (base, kind, len) in &files {
@@ -110,48 +107,6 @@ impl Opening {
             }
         }
         Ok(true)
-    }
-
-    /// A cleaner of Kafka's renames its whole result to `.swap` before it drops the originals, so a
-    /// `.swap` replaces what it covers; beside a `.cleaned` it is a part and the originals are there.
-    async fn complete_swaps(
-        &mut self,
-        swaps: &[(String, u64)],
-        has_cleaned: bool,
-        files: &mut Vec<(Offset, FileKind, u64)>,
-    ) -> Result<()> {
-        for (target, len) in swaps {
-            let Some((base, kind)) = parse_file_name(target).filter(|_| !has_cleaned) else {
-                self.remove(&format!("{target}.swap")).await?;
-                continue;
-            };
-            let from = self.dir.join(format!("{target}.swap"));
-            if kind == FileKind::Log {
-                let swap = Segment::existing(base, *len, 0);
-                swap.set_file(
-                    File::open(&from, OpenMode::ReadWrite).await.map_err(io_error(&from))?,
-                );
-                let end = self.scan(&swap, SegmentIndex::new(base), 0, false, false).await?.1;
-                let covered: Vec<Offset> = files
-                    .iter()
-                    .filter(|(b, k, _)| *k == FileKind::Log && *b > base && *b < end.next)
-                    .map(|(b, _, _)| *b)
-                    .collect();
-                for b in covered {
-                    for kind in FileKind::ALL.into_iter().filter(|k| *k != FileKind::Snapshot) {
-                        self.remove(&file_name(b, kind)).await?;
-                        files.retain(|(fb, fk, _)| (*fb, *fk) != (b, kind));
-                    }
-                }
-                if let Some(file) = swap.take_file() {
-                    let _ = file.close().await;
-                }
-            }
-            disk::rename(&from, &self.dir.join(target)).await.map_err(io_error(&from))?;
-            files.retain(|(b, k, _)| (*b, *k) != (base, kind));
-            files.push((base, kind, *len));
-        }
-        disk::sync_dir(&self.dir).await.map_err(io_error(&self.dir))
     }
 
     async fn remove(&self, name: &str) -> Result<()> {
@@ -216,7 +171,7 @@ impl Opening {
         if self.hints.clean && self.epochs_known {
             let from = index.truncate_above(Offset::MAX).map_or(0, |(_, position)| position);
             index.dirty = false;
-            let (found, end) = self.scan(segment, index, from, false, true).await?;
+            let (found, end) = self.scan(segment, index, from, false).await?;
             if end.bad.is_none() {
                 self.settle(segment, found, &end);
                 return Ok(false);
@@ -236,7 +191,7 @@ impl Opening {
                 _ => index = SegmentIndex::new(segment.base),
             }
         }
-        let (found, end) = self.scan(segment, index, from, true, true).await?;
+        let (found, end) = self.scan(segment, index, from, true).await?;
         self.settle(segment, found, &end);
         if end.valid == len {
             return Ok(false);
@@ -276,7 +231,6 @@ impl Opening {
         mut index: SegmentIndex,
         from: u64,
         check_crc: bool,
-        note_epochs: bool,
     ) -> Result<(SegmentIndex, ScanEnd)> {
         let path = segment.path(&self.dir, FileKind::Log);
         let file = segment.open_file(&self.dir).await?;
@@ -295,9 +249,7 @@ impl Opening {
                         segment.first_timestamp.set(header.max_timestamp);
                     }
                     index.observe(indexed(&header, position), self.config.index_interval_bytes);
-                    if note_epochs {
-                        self.epochs.assign(header.partition_leader_epoch, header.base_offset);
-                    }
+                    self.epochs.assign(header.partition_leader_epoch, header.base_offset);
                     end.valid = position + header.size_bytes() as u64;
                     end.next = header.last_offset() + 1;
                 }
@@ -387,6 +339,7 @@ impl Opening {
             queued_snapshots: Vec::new(),
             snapshots: self.snapshots,
             cuts: 0,
+            read_ahead: Vec::new(),
             leftovers: Vec::new(),
         })
     }

@@ -19,29 +19,44 @@ impl Log {
     pub async fn enforce_retention(&self, now_ms: i64, high_watermark: Offset) -> Result<usize> {
         let _turn = self.inner.turn.take().await;
         let health = self.inner.state.borrow().health;
-        if health == Health::Closed {
+        // Half swapped: the files that a name stands for are not known.
+        if matches!(health, Health::Closed | Health::HalfSwapped) {
             return Ok(0);
         }
         // What can't be written can still be made smaller: on a full disk that is the way out.
         if health == Health::Open
             && (self.roll_is_due(now_ms).await? || self.all_may_go(now_ms, high_watermark).await?)
         {
-            self.inner.state.borrow_mut().roll();
-            // The new file is made here: it carries the log end offset once the old ones are gone.
-            self.write_all().await?;
-            if let Some(active) = self.inner.state.borrow().segments.last() {
-                active.dir_unsynced.set(false);
-            }
-            let dir = &self.inner.dir;
-            disk::sync_dir(dir).await.map_err(io_error(dir))?;
+            self.roll_now().await?;
         }
         let segments = self.inner.state.borrow().segments.clone();
         let victims = self.choose(&segments, now_ms, high_watermark).await?;
         self.drop_segments(&segments[..victims]).await?;
         for segment in &segments[victims..] {
-            segment.release_if_idle().await;
+            segment.release_if_idle(&self.inner.dir).await;
         }
         Ok(victims)
+    }
+
+    /// Closes the active segment when segment.ms says so.
+    pub async fn roll_if_due(&self, now_ms: i64) -> Result<()> {
+        let _turn = self.inner.turn.take().await;
+        let open = self.inner.state.borrow().health == Health::Open;
+        if open && self.roll_is_due(now_ms).await? {
+            self.roll_now().await?;
+        }
+        Ok(())
+    }
+
+    async fn roll_now(&self) -> Result<()> {
+        self.inner.state.borrow_mut().roll();
+        // The new file is made here: it carries the log end offset once the old ones are gone.
+        self.write_all().await?;
+        let active = self.inner.state.borrow().active().clone();
+        let dir = &self.inner.dir;
+        disk::sync_dir(dir).await.map_err(io_error(dir))?;
+        active.dir_unsynced.set(false);
+        Ok(())
     }
 
     /// Appends roll by the time in the batches, as Kafka's; a log that is idle rolls by the clock,
@@ -148,6 +163,7 @@ impl Log {
             state.snapshots.drain(..kept).collect()
         };
         for segment in victims {
+            segment.retired.set(true);
             for kind in FileKind::ALL {
                 remove(dir, &file_name(segment.base, kind), delay_ms).await?;
             }
@@ -180,23 +196,34 @@ async fn remove(dir: &Path, name: &str, delay_ms: i64) -> Result<()> {
     let path = dir.join(name);
     let gone = dir.join(format!("{name}.deleted"));
     match disk::rename(&path, &gone).await {
-        Ok(()) if delay_ms > 0 => {
-            spawn(remove_later(gone, Duration::from_millis(delay_ms as u64)));
-            Ok(())
-        }
-        Ok(()) => disk::remove_file(&gone).await.map_err(io_error(&gone)),
+        Ok(()) => remove_gone(vec![gone], delay_ms).await,
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         Err(e) => Err(io_error(&path)(e)),
     }
 }
 
-/// The broker may stop before: the next opening of the log removes it.
-async fn remove_later(gone: PathBuf, delay: Duration) {
-    sleep(delay).await;
-    match disk::remove_file(&gone).await {
-        // The topic was deleted meanwhile.
-        Err(e) if e.kind() == ErrorKind::NotFound => {}
-        Err(e) => tracing::warn!("{}: not removed: {e}", gone.display()),
-        Ok(()) => {}
+/// Removes files that have the name `.deleted`, after the delay. The broker may stop before: the
+/// next opening of the log removes them then.
+pub(super) async fn remove_gone(gone: Vec<PathBuf>, delay_ms: i64) -> Result<()> {
+    if delay_ms > 0 {
+        spawn(async move {
+            sleep(Duration::from_millis(delay_ms as u64)).await;
+            if let Err(e) = remove_all(&gone).await {
+                tracing::warn!("left for the next start to remove: {e}");
+            }
+        });
+        return Ok(());
     }
+    remove_all(&gone).await
+}
+
+async fn remove_all(gone: &[PathBuf]) -> Result<()> {
+    for path in gone {
+        match disk::remove_file(path).await {
+            // The topic was deleted meanwhile, or another pass had a file of this name.
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(io_error(path)(e)),
+            _ => {}
+        }
+    }
+    Ok(())
 }

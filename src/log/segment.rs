@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::cached::SegmentReads;
-use super::index::{IndexedBatch, SegmentIndex};
+use super::index::{IndexedBatch, NO_TIMESTAMP, SegmentIndex};
 use super::scan::{BatchScan, Scanned};
 use super::{LogError, Result, io_error};
 use crate::runtime::{File, OpenMode, disk};
@@ -36,6 +36,9 @@ pub(super) struct Segment {
     pub finished: Cell<bool>,
     /// The file's directory entry is not known to be durable.
     pub dir_unsynced: Cell<bool>,
+    /// Compaction or retention has taken its files away: what has its name now is another segment's.
+    /// A file that is open stays readable.
+    pub retired: Cell<bool>,
     /// Used since the last retention pass (which closes idle files).
     pub touched: Cell<bool>,
     /// Wall clock of creation or of the open of the log, ms.
@@ -64,6 +67,7 @@ impl Segment {
             created: Cell::new(false),
             finished: Cell::new(false),
             dir_unsynced: Cell::new(false),
+            retired: Cell::new(false),
             touched: Cell::new(false),
             created_ms,
             first_timestamp: Cell::new(UNKNOWN),
@@ -109,7 +113,9 @@ impl Segment {
         }
         let path = self.path(dir, FileKind::Log);
         let mode = if self.finished.get() { OpenMode::Read } else { OpenMode::ReadWrite };
-        let file = File::open(&path, mode).await.map_err(io_error(&path))?;
+        let opened = File::open(&path, mode).await;
+        self.check_current(dir)?;
+        let file = opened.map_err(io_error(&path))?;
         // Another task may have opened it meanwhile: one handle is kept, the other is closed.
         let kept = self.file_now();
         match kept {
@@ -124,6 +130,14 @@ impl Segment {
         }
     }
 
+    /// After something was read by name: it was this segment's only if the segment is still there.
+    fn check_current(&self, dir: &Path) -> Result<()> {
+        match self.retired.get() {
+            true => Err(LogError::Replaced(self.path(dir, FileKind::Log))),
+            false => Ok(()),
+        }
+    }
+
     /// Runs `f` on the index, reading or rebuilding it first when needed.
     pub async fn with_index<T>(
         &self,
@@ -134,6 +148,7 @@ impl Segment {
         self.touched.set(true);
         if self.index.borrow().is_none() {
             let loaded = load_index(dir, self.base, self.size.get()).await;
+            self.check_current(dir)?;
             let index = match loaded {
                 Some(index) if self.size.get() == 0 || index.max_timestamp().0 >= 0 => index,
                 // No time entry at all: lost or never written.
@@ -152,7 +167,8 @@ impl Segment {
     }
 
     /// Throws the index of a closed segment away and makes it again from the batches. When it is
-    /// they that are damaged, that is remembered: clients ask again, and the scan is long.
+    /// they that are damaged, that is remembered: clients ask again, and the scan is long. The files
+    /// are written by whoever next holds the log's turn: only then is the name surely this segment's.
     pub async fn rebuild_index(&self, dir: &Path, interval_bytes: u32) -> Result<()> {
         let path = self.path(dir, FileKind::Log);
         if let Some((position, why)) = self.damage.borrow().clone() {
@@ -198,12 +214,6 @@ impl Segment {
             }
         }
         index.add_time_entry();
-        match write_index_files(dir, self.base, index.encode_offsets(), index.encode_times()).await
-        {
-            Ok(()) => index.dirty = false,
-            // A read must not fail because the disk is full.
-            Err(e) => tracing::warn!("an index was not written: {e}"),
-        }
         Ok(index)
     }
 
@@ -227,11 +237,16 @@ impl Segment {
         written
     }
 
-    /// Drops the file handle and the index of a closed segment that nobody used for a while.
-    pub async fn release_if_idle(&self) {
+    /// Drops the file handle and the index of a closed segment that nobody used for a while. By the
+    /// holder of the log's turn.
+    pub async fn release_if_idle(&self, dir: &Path) {
         if self.finished.get() && !self.touched.replace(false) {
-            *self.index.borrow_mut() = None;
             *self.reads.borrow_mut() = None;
+            match self.save_index(dir).await {
+                Ok(()) => *self.index.borrow_mut() = None,
+                // It stays in memory: its files may be there in part.
+                Err(e) => tracing::warn!("an index was not written: {e}"),
+            }
             if let Some(file) = self.take_file() {
                 let _ = file.close().await;
             }
@@ -242,7 +257,8 @@ impl Segment {
 pub(super) fn indexed(header: &BatchHeader, position: u64) -> IndexedBatch {
     IndexedBatch {
         last_offset: header.last_offset(),
-        max_timestamp: header.max_timestamp,
+        // A batch that compaction has emptied has no record with its timestamp.
+        max_timestamp: if header.record_count > 0 { header.max_timestamp } else { NO_TIMESTAMP },
         position,
         size: header.size_bytes() as u64,
     }

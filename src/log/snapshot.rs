@@ -44,7 +44,7 @@ impl Log {
         disk::write_file(&path, bytes).await.map_err(io_error(&path))
     }
 
-    async fn drop_stray_snapshots(&self) {
+    pub(super) async fn drop_stray_snapshots(&self) {
         let strays: Vec<Offset> = {
             let mut state = self.inner.state.borrow_mut();
             let newest = state.snapshots.len().saturating_sub(STRAYS_KEPT);

@@ -235,6 +235,13 @@ impl Tail {
         }
     }
 
+    /// Drops cached buffers that end at or below `offset`.
+    pub fn drop_below(&mut self, offset: Offset) {
+        while self.sealed.front().is_some_and(|oldest| oldest.next <= offset) {
+            self.drop_oldest();
+        }
+    }
+
     pub fn cached_bytes(&self) -> usize {
         self.sealed_bytes
     }

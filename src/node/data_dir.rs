@@ -1,8 +1,8 @@
 //! The data directory: lock, identity, checkpoints, the mark of a clean stop, strays.
 //! Checks come before changes: a directory of another cluster or broker is left as it was.
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -10,9 +10,9 @@ use std::rc::Rc;
 use crate::config::BrokerConfig;
 use crate::controller::Image;
 use crate::error::StartError;
-use crate::log::checkpoint::{self, MetaProperties};
+use crate::log::checkpoint::{self, MetaProperties, OffsetCheckpoint};
 use crate::runtime::{self, Notify, disk};
-use crate::shard::StartHints;
+use crate::shard::{PartitionCheckpoint, StartHints};
 use crate::types::{Offset, TopicPartition};
 
 pub(super) struct DataDir {
@@ -22,6 +22,9 @@ pub(super) struct DataDir {
     /// Somebody collects or writes checkpoints.
     checkpointing: Cell<bool>,
     checkpointed: Notify,
+    /// What cleaner-offset-checkpoint holds: it is written only when that changes, so that a broker
+    /// without compacted topics has no such file.
+    cleaner_offsets: RefCell<OffsetCheckpoint>,
     /// The checkpoints can't be written: said once.
     checkpoints_fail: Cell<bool>,
     /// Released when the node ends.
@@ -61,8 +64,11 @@ impl DataDir {
         checkpoint::write_meta_properties(&path, &meta)
             .await
             .map_err(|e| refuse("can't be written", &e))?;
-        let hints =
-            read_hints(&path).await.map_err(|e| refuse("its checkpoints are damaged", &e))?;
+        let has_cleaner_offsets =
+            existed.is_ok_and(|all| all.iter().any(|e| e.name == checkpoint::CLEANER_OFFSET_FILE));
+        let hints = read_hints(&path, has_cleaner_offsets)
+            .await
+            .map_err(|e| refuse("its checkpoints are damaged", &e))?;
         disk::prepare_device(&path).await.map_err(|e| refuse("can't be read", &e))?;
         let probe = disk::probe(&path).await.ok();
         let dir = DataDir {
@@ -71,6 +77,7 @@ impl DataDir {
             probe,
             checkpointing: Cell::new(false),
             checkpointed: Notify::new(),
+            cleaner_offsets: RefCell::new(hints.cleaner_offsets.clone().into_iter().collect()),
             checkpoints_fail: Cell::new(false),
             _lock: lock,
         };
@@ -142,19 +149,22 @@ impl DataDir {
         hints: &mut StartHints,
         existing: &HashSet<String>,
     ) -> Result<(), StartError> {
-        let named = hints.recovery_points.len() + hints.log_start_offsets.len();
-        hints.recovery_points.retain(|tp, _| existing.contains(&tp.to_string()));
-        hints.log_start_offsets.retain(|tp, _| existing.contains(&tp.to_string()));
-        if hints.recovery_points.len() + hints.log_start_offsets.len() == named {
+        let mut maps =
+            [&mut hints.recovery_points, &mut hints.log_start_offsets, &mut hints.cleaner_offsets];
+        let named: usize = maps.iter().map(|map| map.len()).sum();
+        maps.iter_mut().for_each(|map| map.retain(|tp, _| existing.contains(&tp.to_string())));
+        if maps.iter().map(|map| map.len()).sum::<usize>() == named {
             return Ok(());
         }
-        let points: BTreeSet<&TopicPartition> =
-            hints.recovery_points.keys().chain(hints.log_start_offsets.keys()).collect();
-        let of = |map: &HashMap<TopicPartition, Offset>, tp| map.get(tp).copied().unwrap_or(0);
-        let left: Vec<(TopicPartition, Offset, Offset)> = points
+        let points: BTreeSet<TopicPartition> =
+            maps.iter().flat_map(|map| map.keys().cloned()).collect();
+        let left: Vec<PartitionCheckpoint> = points
             .into_iter()
-            .map(|tp| {
-                (tp.clone(), of(&hints.recovery_points, tp), of(&hints.log_start_offsets, tp))
+            .map(|tp| PartitionCheckpoint {
+                recovery_point: hints.recovery_points.get(&tp).copied().unwrap_or(0),
+                log_start: hints.log_start_offsets.get(&tp).copied().unwrap_or(0),
+                cleaned_to: hints.cleaner_offsets.get(&tp).copied(),
+                topic_partition: tp,
             })
             .collect();
         self.write_checkpoints(&left).await.map_err(|why| {
@@ -178,7 +188,7 @@ impl DataDir {
     }
 
     /// As `write_checkpoints`; a failure is told once, until one succeeds.
-    pub(super) async fn try_checkpoints(&self, checkpoints: &[(TopicPartition, Offset, Offset)]) {
+    pub(super) async fn try_checkpoints(&self, checkpoints: &[PartitionCheckpoint]) {
         let written = self.write_checkpoints(checkpoints).await;
         let failed_before = self.checkpoints_fail.replace(written.is_err());
         match written {
@@ -194,12 +204,25 @@ impl DataDir {
 
     pub(super) async fn write_checkpoints(
         &self,
-        checkpoints: &[(TopicPartition, Offset, Offset)],
+        checkpoints: &[PartitionCheckpoint],
     ) -> Result<(), String> {
-        let points: BTreeMap<_, _> = checkpoints.iter().map(|(t, r, _)| (t.clone(), *r)).collect();
-        let starts: BTreeMap<_, _> =
-            checkpoints.iter().filter(|c| c.2 > 0).map(|(t, _, s)| (t.clone(), *s)).collect();
+        let of = |offset: &dyn Fn(&PartitionCheckpoint) -> Option<Offset>| -> OffsetCheckpoint {
+            checkpoints
+                .iter()
+                .filter_map(|c| Some((c.topic_partition.clone(), offset(c)?)))
+                .collect()
+        };
+        let points = of(&|c| Some(c.recovery_point));
+        let starts = of(&|c| Some(c.log_start).filter(|start| *start > 0));
+        let cleaned = of(&|c| c.cleaned_to);
         let path = |name| self.path.join(name);
+        // First: an offset of a deleted topic must not be there when one of its name begins.
+        if cleaned != *self.cleaner_offsets.borrow() {
+            checkpoint::write_offset_checkpoint(&path(checkpoint::CLEANER_OFFSET_FILE), &cleaned)
+                .await
+                .map_err(|e| e.to_string())?;
+            *self.cleaner_offsets.borrow_mut() = cleaned;
+        }
         checkpoint::write_offset_checkpoint(&path(checkpoint::RECOVERY_POINT_FILE), &points)
             .await
             .map_err(|e| e.to_string())?;
@@ -209,11 +232,7 @@ impl DataDir {
     }
 
     /// The last act of a stop: checkpoints, and the mark that the files can be trusted.
-    pub(super) async fn finish(
-        &self,
-        checkpoints: &[(TopicPartition, Offset, Offset)],
-        clean: bool,
-    ) {
+    pub(super) async fn finish(&self, checkpoints: &[PartitionCheckpoint], clean: bool) {
         let written = self.write_checkpoints(checkpoints).await;
         if let Err(why) = &written {
             tracing::error!(why, "the offset checkpoints can't be written");
@@ -262,15 +281,22 @@ fn identity(
     Ok(meta)
 }
 
-async fn read_hints(path: &Path) -> crate::log::Result<StartHints> {
+async fn read_hints(path: &Path, cleaner_offsets: bool) -> crate::log::Result<StartHints> {
     let points =
         checkpoint::read_offset_checkpoint(&path.join(checkpoint::RECOVERY_POINT_FILE)).await?;
     let starts =
         checkpoint::read_offset_checkpoint(&path.join(checkpoint::LOG_START_OFFSET_FILE)).await?;
+    let cleaned = match cleaner_offsets {
+        true => {
+            checkpoint::read_offset_checkpoint(&path.join(checkpoint::CLEANER_OFFSET_FILE)).await?
+        }
+        false => OffsetCheckpoint::new(),
+    };
     Ok(StartHints {
         clean: checkpoint::take_clean_shutdown(path).await?,
         recovery_points: points.into_iter().collect(),
         log_start_offsets: starts.into_iter().collect(),
+        cleaner_offsets: cleaned.into_iter().collect(),
     })
 }
 

@@ -180,7 +180,13 @@ impl Partition {
                     .into(),
             ));
         }
-        let header = record_batch::validate(data, true).map_err(refused)?;
+        let mut keyless = Vec::new();
+        let header = record_batch::validate_records(data, true, &mut |record| {
+            if topic.cleanup_compact && record.key.is_none() {
+                keyless.push(record.offset_delta);
+            }
+        })
+        .map_err(refused)?;
         if header.is_control() {
             return Err(PartitionError::InvalidRecord(
                 "Clients are not allowed to write control records.".into(),
@@ -208,8 +214,8 @@ impl Partition {
                 )));
             }
         }
-        if topic.cleanup_compact {
-            self.check_keys(data)?;
+        if !keyless.is_empty() {
+            return Err(self.refuse_keyless(keyless));
         }
         Ok(header)
     }
@@ -250,26 +256,15 @@ impl Partition {
     }
 
     /// A compacted topic is nothing without keys.
-    fn check_keys(&self, data: &[u8]) -> Result<(), PartitionError> {
-        let mut keyless = Vec::new();
-        records::for_each_record(data, &mut |r| {
-            if r.key.is_none() {
-                keyless.push(r.offset_delta);
-            }
-            true
-        })
-        .map_err(refused)?;
-        if keyless.is_empty() {
-            return Ok(());
-        }
+    fn refuse_keyless(&self, indexes: Vec<i32>) -> PartitionError {
         let why = format!(
             "Compacted topic cannot accept message without key in topic partition {}.",
             self.topic_partition
         );
-        Err(PartitionError::RecordsRejected {
-            why: format!("{} records were rejected: {why}", keyless.len()),
-            records: keyless.into_iter().map(|index| (index, why.clone())).collect(),
-        })
+        PartitionError::RecordsRejected {
+            why: format!("{} records were rejected: {why}", indexes.len()),
+            records: indexes.into_iter().map(|index| (index, why.clone())).collect(),
+        }
     }
 
     /// Waits for what `acks` promises: the device's queue (1), or the high watermark (all).

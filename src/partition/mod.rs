@@ -1,13 +1,15 @@
 //! One replica's truth: role, epochs, high watermark, producers, append and read rules.
 //! Owned by one shard; `Partition` is shared there as `Rc` and no borrow of its state lives across
-//! an await. The log opens at the first use (`open`), so 100,000 partitions start at no cost.
+//! an await.
 //! High watermark with one replica: everything written, but never past a batch that was promised a
 //! sync (acks=all) and has not had it: a reader never sees what a power cut could take back from it.
 //! Not here: files (log/), who waits (shard/purgatory), Kafka's error codes (api/).
 
 mod append;
+mod compact;
 mod cuts;
 mod error;
+mod lifecycle;
 pub mod producers;
 mod query;
 mod read;
@@ -17,7 +19,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
 
 pub use append::{Appended, Ticket};
 pub use error::PartitionError;
@@ -26,13 +27,11 @@ pub use read::{FetchSpec, FetchedPartition};
 
 use crate::config::TopicConfig;
 use crate::log::{Log, LogConfig, LogError, OpenHints};
-use crate::runtime::{self, Instant, Notify};
+use crate::runtime::Notify;
 use crate::types::{Offset, TopicId, TopicPartition};
 use cuts::Cuts;
+use lifecycle::LogSlot;
 use producers::{Producers, Undo};
-
-/// A log that could not be opened is tried again after this, when somebody asks for it.
-const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
 /// When an append is made durable before it is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +52,15 @@ pub struct PartitionConfig {
 impl PartitionConfig {
     fn log_config(&self) -> LogConfig {
         let t = &self.topic;
+        // Only closed segments are compacted: the active one is closed in time (KIP-354).
+        let segment_ms = match t.cleanup_compact {
+            true => t.segment_ms.min(t.max_compaction_lag_ms),
+            false => t.segment_ms,
+        };
         LogConfig {
             segment_bytes: t.segment_bytes,
-            segment_ms: t.segment_ms,
-            segment_jitter_ms: t.segment_jitter_ms,
+            segment_ms,
+            segment_jitter_ms: t.segment_jitter_ms.min(segment_ms),
             index_interval_bytes: t.index_interval_bytes,
             segment_index_bytes: t.segment_index_bytes,
             retention_ms: t.retention_ms,
@@ -64,29 +68,6 @@ impl PartitionConfig {
             cleanup_delete: t.cleanup_delete,
             file_delete_delay_ms: t.file_delete_delay_ms,
             preallocate: t.preallocate,
-        }
-    }
-}
-
-enum LogSlot {
-    Unopened,
-    /// One task is opening it; others wait for `changed`.
-    Opening,
-    Open(Log),
-    /// Opened anew when somebody asks and the time has come; never, without one.
-    Failed {
-        why: String,
-        retry_at: Option<Instant>,
-    },
-    Deleted,
-}
-
-impl LogSlot {
-    fn is_to_be_opened(&self) -> bool {
-        match self {
-            LogSlot::Unopened => true,
-            LogSlot::Failed { retry_at: Some(at), .. } => runtime::now() >= *at,
-            _ => false,
         }
     }
 }
@@ -120,6 +101,7 @@ struct State {
     unflushed_since_ms: i64,
     /// Appends that arrived before the log was open, in order.
     waiting_for_open: VecDeque<append::PendingAppend>,
+    clean: compact::CleanState,
 }
 
 pub struct Partition {
@@ -176,131 +158,13 @@ impl Partition {
                 unflushed: 0,
                 unflushed_since_ms: 0,
                 waiting_for_open: VecDeque::new(),
+                clean: compact::CleanState::default(),
             }),
             changed: Notify::new(),
             watchers: RefCell::new(Vec::new()),
             flushing: Cell::new(false),
             unwritten_counted: Cell::new(0),
         })
-    }
-
-    /// The open log, or why there is none.
-    fn log(&self) -> Result<Log, PartitionError> {
-        match &self.state.borrow().slot {
-            LogSlot::Open(log) => Ok(log.clone()),
-            LogSlot::Failed { why, .. } => Err(PartitionError::Storage(why.clone())),
-            LogSlot::Deleted => Err(PartitionError::Unknown),
-            LogSlot::Unopened | LogSlot::Opening => {
-                Err(PartitionError::Storage(format!("{} is not open yet", self.topic_partition)))
-            }
-        }
-    }
-
-    pub fn is_open(&self) -> bool {
-        matches!(self.state.borrow().slot, LogSlot::Open(_))
-    }
-
-    /// Opens the log if nobody has; otherwise waits for whoever is opening it.
-    pub async fn open(&self) -> Result<Log, PartitionError> {
-        loop {
-            let changed = self.changed.notified();
-            {
-                let mut state = self.state.borrow_mut();
-                if state.slot.is_to_be_opened() {
-                    state.slot = LogSlot::Opening;
-                    break;
-                }
-                if !matches!(state.slot, LogSlot::Opening) {
-                    drop(state);
-                    return self.log();
-                }
-            }
-            changed.await;
-        }
-        let (config, hints) = {
-            let state = self.state.borrow();
-            (state.config.log_config(), state.hints)
-        };
-        let opened = self.open_log(config, hints).await;
-        self.opened(opened);
-        self.log()
-    }
-
-    async fn open_log(
-        &self,
-        config: LogConfig,
-        hints: OpenHints,
-    ) -> Result<(Log, Producers), LogError> {
-        let log = Log::open(self.dir.clone(), config, hints).await?;
-        log.name_topic(&self.topic_id).await?;
-        let mut producers = Producers::default();
-        let mut from = log.log_start_offset();
-        if let Some((offset, bytes)) = log.latest_producer_snapshot().await? {
-            match Producers::from_snapshot(&bytes) {
-                Ok(p) => {
-                    producers = p;
-                    from = offset;
-                }
-                Err(why) => tracing::warn!(
-                    partition = %self.topic_partition, offset, why,
-                    "producer snapshot ignored: producers are rebuilt from the log"
-                ),
-            }
-        }
-        if from < log.log_end_offset() {
-            let replayed = log
-                .replay_headers(from, &mut |batch| {
-                    if batch.base_offset >= from {
-                        producers.appended(batch);
-                    }
-                })
-                .await;
-            match replayed {
-                // One bad batch does not take the others away: reads look at each by its CRC.
-                Err(e @ LogError::Corrupt { .. }) => tracing::error!(
-                    partition = %self.topic_partition, error = %e,
-                    "a segment is damaged: what idempotent producers wrote after it is not known"
-                ),
-                other => other?,
-            }
-        }
-        log.release_files_if_scarce().await;
-        Ok((log, producers))
-    }
-
-    fn opened(&self, opened: Result<(Log, Producers), LogError>) {
-        {
-            let mut state = self.state.borrow_mut();
-            if matches!(state.slot, LogSlot::Deleted) {
-                return;
-            }
-            match opened {
-                Ok((log, producers)) => {
-                    log.assign_leader_epoch(state.leader_epoch);
-                    state.high_watermark = log.log_end_offset();
-                    state.sync_to = log.log_end_offset();
-                    state.producers = producers;
-                    log.set_config(state.config.log_config());
-                    state.open_failed = None;
-                    state.slot = LogSlot::Open(log);
-                }
-                Err(e) => {
-                    let why = e.to_string();
-                    // A disk may come back; damaged files stay so.
-                    let again = matches!(e, LogError::Io { .. });
-                    if state.open_failed.as_ref() != Some(&why) {
-                        let until = if again { "a later try succeeds" } else { "a restart" };
-                        tracing::error!(partition = %self.topic_partition, error = why,
-                            "the log can't be opened: the partition is offline until {until}");
-                    }
-                    state.open_failed = Some(why.clone());
-                    let retry_at = again.then(|| runtime::now() + REOPEN_AFTER);
-                    state.slot = LogSlot::Failed { why, retry_at };
-                }
-            }
-        }
-        self.drain_waiting_for_open();
-        self.changed.notify_waiters();
     }
 
     pub fn set_config(&self, config: Rc<PartitionConfig>) {
@@ -395,12 +259,6 @@ impl Partition {
         false
     }
 
-    /// flush.ms was set and there is something that it covers.
-    pub fn has_timed_flush(&self) -> bool {
-        let state = self.state.borrow();
-        matches!(state.config.flush, FlushPolicy::Kafka { .. }) && state.unflushed > 0
-    }
-
     /// (recovery point, log start offset) for the checkpoints. An open log writes its indexes and
     /// epochs first: below the recovery point the next start trusts those files.
     pub async fn checkpoint(&self) -> (Offset, Offset) {
@@ -438,79 +296,9 @@ impl Partition {
         self.log().map_or(0, |l| l.pending_bytes())
     }
 
-    pub fn tail_memory_bytes(&self) -> usize {
-        self.log().map_or(0, |l| l.tail_memory_bytes())
-    }
-
     pub fn forget_ahead(&self) {
         if let Ok(log) = self.log() {
             log.forget_ahead();
         }
-    }
-
-    pub fn unwritten_bytes(&self) -> usize {
-        self.log().map_or(0, |l| l.unwritten_bytes())
-    }
-
-    pub fn shrink_tail(&self, keep_bytes: usize) {
-        if let Ok(log) = self.log() {
-            log.shrink_tail(keep_bytes);
-        }
-    }
-
-    /// Clean stop: producer snapshot, everything synced, files trimmed. Ok(false): nothing was open.
-    pub async fn close(&self) -> Result<bool, PartitionError> {
-        let log = match &self.state.borrow().slot {
-            LogSlot::Open(log) => log.clone(),
-            LogSlot::Failed { why, .. } => return Err(PartitionError::Storage(why.clone())),
-            // Never opened: its files are as an earlier stop left them.
-            LogSlot::Unopened => return Ok(false),
-            LogSlot::Opening => {
-                return Err(PartitionError::Storage("stopped while the log was opening".into()));
-            }
-            LogSlot::Deleted => return Ok(false),
-        };
-        let snapshot = {
-            let state = self.state.borrow();
-            (!state.producers.is_empty()).then(|| state.producers.to_snapshot())
-        };
-        if let Some(bytes) = snapshot {
-            log.put_producer_snapshot(log.log_end_offset(), bytes);
-        }
-        // As a flush, so that what it covers is acknowledged; the close then finds nothing to write.
-        self.flush().await;
-        if log.is_suspect() {
-            self.repair().await?;
-        }
-        log.close().await.map_err(|e| PartitionError::Storage(e.to_string()))?;
-        Ok(true)
-    }
-
-    /// The topic was deleted: waiters get `Unknown`, the directory is renamed at once and removed.
-    pub async fn delete(&self) -> Result<(), LogError> {
-        // Whoever is opening it must finish first, or it would create files under our feet.
-        while matches!(self.state.borrow().slot, LogSlot::Opening) {
-            let changed = self.changed.notified();
-            if matches!(self.state.borrow().slot, LogSlot::Opening) {
-                changed.await;
-            }
-        }
-        let (slot, config) = {
-            let mut state = self.state.borrow_mut();
-            let slot = std::mem::replace(&mut state.slot, LogSlot::Deleted);
-            (slot, state.config.log_config())
-        };
-        self.drain_waiting_for_open();
-        self.changed.notify_waiters();
-        self.wake_watchers();
-        let log = match slot {
-            LogSlot::Open(log) => log,
-            // Trusting the files is right here: they are about to go.
-            _ => {
-                let hints = OpenHints { clean: true, recovery_point: 0, log_start_offset: 0 };
-                Log::open(self.dir.clone(), config, hints).await?
-            }
-        };
-        log.delete().await
     }
 }

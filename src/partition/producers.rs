@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::log::LastRecord;
 use crate::partition::PartitionError;
 use crate::types::Offset;
 use crate::wire::record_batch::BatchHeader;
@@ -79,6 +80,13 @@ impl Producers {
 
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// What compaction must keep of a producer; `None` when it is not known (any more).
+    pub fn last_record(&self, id: i64) -> Option<LastRecord> {
+        let entry = self.entries.get(&id)?;
+        let data_offset = entry.batches.back().map(|b| b.last_offset);
+        Some(LastRecord { data_offset, epoch: entry.epoch })
     }
 
     pub fn is_empty(&self) -> bool {

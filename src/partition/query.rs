@@ -35,3 +35,21 @@ pub struct ProducerInfo {
     /// -1 when no transaction is open.
     pub current_txn_start_offset: Offset,
 }
+
+impl super::Partition {
+    pub fn tail_memory_bytes(&self) -> usize {
+        self.log().map_or(0, |l| l.tail_memory_bytes())
+    }
+
+    pub fn shrink_tail(&self, keep_bytes: usize) {
+        if let Ok(log) = self.log() {
+            log.shrink_tail(keep_bytes);
+        }
+    }
+
+    /// flush.ms was set and there is something that it covers.
+    pub fn has_timed_flush(&self) -> bool {
+        let state = self.state.borrow();
+        matches!(state.config.flush, super::FlushPolicy::Kafka { .. }) && state.unflushed > 0
+    }
+}

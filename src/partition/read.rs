@@ -135,10 +135,15 @@ impl Partition {
         }
         let read = match log.read_tail(spec.offset, high_watermark, max_bytes, min_one) {
             Some(read) => read,
-            None if spec.only_sent => {
-                log.read_to_send(spec.offset, high_watermark, max_bytes, min_one, ahead).await
+            None => {
+                let (offset, end) = (spec.offset, high_watermark);
+                let read = match spec.only_sent {
+                    true => log.read_to_send(offset, end, max_bytes, min_one, ahead).await,
+                    false => log.read(offset, end, max_bytes, min_one).await,
+                };
+                log.release_files_if_scarce().await;
+                read
             }
-            None => log.read(spec.offset, high_watermark, max_bytes, min_one).await,
         };
         fetched.records = read.map_err(|e| self.read_failed(e, spec.offset))?;
         Ok(fetched)

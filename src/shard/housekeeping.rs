@@ -15,6 +15,16 @@ use crate::types::{Offset, TopicPartition};
 /// Tail caches and Kafka's flush.ms are looked at this often.
 const TICK: Duration = Duration::from_secs(1);
 
+/// One partition's lines of the offset checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PartitionCheckpoint {
+    pub topic_partition: TopicPartition,
+    pub recovery_point: Offset,
+    pub log_start: Offset,
+    /// `None`: never compacted.
+    pub cleaned_to: Option<Offset>,
+}
+
 pub(super) async fn run(shard: Rc<Shard>) {
     let interval = Duration::from_millis(shard.config.retention_check_interval_ms.max(1));
     let mut next_retention = runtime::now() + interval;
@@ -47,7 +57,7 @@ impl Shard {
         let budget = self.config.shard_memory_bytes / 2;
         let open: Vec<_> = self.all_partitions().into_iter().filter(|p| p.is_open()).collect();
         open.iter().for_each(|p| p.forget_ahead());
-        self.memory.set_unwritten(open.iter().map(|p| p.unwritten_bytes()).sum());
+        self.memory.set_unwritten(self.flush_queue.unwritten_bytes());
         let used: usize = open.iter().map(|p| p.tail_memory_bytes()).sum();
         if used > budget && !open.is_empty() {
             let share = budget / open.len();
@@ -80,23 +90,25 @@ impl Shard {
         while opening.next().await.is_some() {}
     }
 
-    /// (partition, recovery point, log start offset) of every partition here. `advance` moves the
+    /// What the checkpoint files are to say of every partition here. `advance` moves the
     /// recovery points on, which writes indexes; without it the last ones are told again.
-    pub async fn checkpoints(&self, advance: bool) -> Vec<(TopicPartition, Offset, Offset)> {
+    pub async fn checkpoints(&self, advance: bool) -> Vec<PartitionCheckpoint> {
         let mut all = Vec::new();
         for p in self.all_partitions() {
-            let (recovery, start) =
+            let (recovery_point, log_start) =
                 if advance { p.checkpoint().await } else { p.last_checkpoint() };
-            all.push((p.topic_partition.clone(), recovery, start));
+            all.push(PartitionCheckpoint {
+                topic_partition: p.topic_partition.clone(),
+                recovery_point,
+                log_start,
+                cleaned_to: p.cleaned_to(),
+            });
         }
         all
     }
 
     /// As `checkpoints`, of every shard of the broker.
-    pub async fn all_checkpoints(
-        self: &Rc<Self>,
-        advance: bool,
-    ) -> Vec<(TopicPartition, Offset, Offset)> {
+    pub async fn all_checkpoints(self: &Rc<Self>, advance: bool) -> Vec<PartitionCheckpoint> {
         let mut all = Vec::new();
         for id in 0..self.shard_count() {
             let asked = self.ask(id, move |shard: &Rc<Shard>| {

@@ -3,6 +3,7 @@
 //! Everything here is owned by one executor and never Send; other shards reach it by jobs that run
 //! here (`Job`), posted to a bounded mailbox. Not here: sockets (server/), what Kafka's codes are (api/).
 
+mod cleaner;
 mod disk_trouble;
 pub mod fetch_sessions;
 mod flusher;
@@ -23,6 +24,7 @@ use futures::future::LocalBoxFuture;
 
 pub use crate::log::{Chunk, Place};
 pub use crate::runtime::Instant as Deadline;
+pub use housekeeping::PartitionCheckpoint;
 pub use jobs::Job;
 pub use memory::{Lent, Memory};
 pub use produce::ProduceTicket;
@@ -66,6 +68,7 @@ pub struct Shard {
     applying: Cell<bool>,
     applied: Notify,
     flush_queue: flusher::FlushQueue,
+    cleaner: cleaner::Cleaner,
     disk_trouble: disk_trouble::DiskTrouble,
     memory: Rc<Memory>,
     /// Only on shard 0.
@@ -98,6 +101,7 @@ impl Shard {
             applying: Cell::new(false),
             applied: Notify::new(),
             flush_queue: flusher::FlushQueue::default(),
+            cleaner: cleaner::Cleaner::default(),
             disk_trouble: disk_trouble::DiskTrouble::default(),
             memory,
             controller: RefCell::new(None),

@@ -20,6 +20,8 @@ pub struct StartHints {
     pub clean: bool,
     pub recovery_points: HashMap<TopicPartition, Offset>,
     pub log_start_offsets: HashMap<TopicPartition, Offset>,
+    /// How far each log was compacted.
+    pub cleaner_offsets: HashMap<TopicPartition, Offset>,
 }
 
 /// A topic as this shard sees it: all partitions' owners, and the partitions that are here.
@@ -99,6 +101,7 @@ impl Shard {
         if image.offset > self.image.borrow().offset || self.image.borrow().cluster_id.is_empty() {
             let deleted = self.swap_topics(&image);
             *self.image.borrow_mut() = image;
+            self.start_cleaner();
             let mut deleting: FuturesUnordered<_> = FuturesUnordered::new();
             for p in deleted {
                 if deleting.len() >= limits::CONCURRENT_LOG_CLOSES {
@@ -194,11 +197,14 @@ impl Shard {
         };
         let dir = self.data_dir.join(format!("{tp}"));
         let epoch = topic.partitions[index as usize].leader_epoch;
-        Partition::new(tp, topic.id, dir, config, hints, epoch)
+        let cleaned_to = self.hints.cleaner_offsets.get(&tp).copied().filter(|_| at_start);
+        let partition = Partition::new(tp, topic.id, dir, config, hints, epoch);
+        partition.set_cleaned_to(cleaned_to);
+        partition
     }
 
     /// Dynamic broker configs: this broker's own over those of all brokers.
-    fn broker_overrides(&self, image: &Image) -> BTreeMap<String, String> {
+    pub(super) fn broker_overrides(&self, image: &Image) -> BTreeMap<String, String> {
         let mut merged = BTreeMap::new();
         for name in [String::new(), self.config.broker_id.to_string()] {
             if let Some(o) = image.configs.get(&(ResourceType::Broker, name)) {

@@ -14,5 +14,6 @@ pub mod produce;
 pub mod record_batch;
 pub mod records;
 mod request_shape;
+pub mod rewrite;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,11 @@
 //! message sets are refused with the reason (Kafka 4 dropped them, KIP-724).
 
 use super::error_code;
+use super::records::RecordView;
 use crate::types::{Compression, Offset, TimestampType};
+
+/// The attribute bit that says that the base timestamp is a delete horizon (KIP-534).
+pub(super) const DELETE_HORIZON: i16 = 0x40;
 
 /// Bytes of a v2 batch header, including base offset and length.
 pub const HEADER_BYTES: usize = 61;
@@ -97,6 +101,11 @@ impl BatchHeader {
     pub fn is_control(&self) -> bool {
         self.attributes & 0x20 != 0
     }
+    /// Until when the tombstones or the marker of the batch are kept: the base timestamp, once the
+    /// cleaner has put it there (KIP-534).
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
+    }
     pub fn has_producer_id(&self) -> bool {
         self.producer_id >= 0
     }
@@ -140,6 +149,16 @@ pub fn check_crc(batch: &[u8]) -> Result<BatchHeader, BatchError> {
 /// that the records parse and fill the batch exactly. Compressed ones are decompressed (bounded)
 /// and walked the same way only when `deep`. Returns the header.
 pub fn validate(batch: &[u8], deep: bool) -> Result<BatchHeader, BatchError> {
+    validate_records(batch, deep, &mut |_| {})
+}
+
+/// As `validate`, and shows every record it walks over: what a caller wants to know of the records
+/// costs no second decompression.
+pub fn validate_records(
+    batch: &[u8],
+    deep: bool,
+    on_record: &mut dyn FnMut(&RecordView<'_>),
+) -> Result<BatchHeader, BatchError> {
     let header = check_crc(batch)?;
     if batch.len() != header.size_bytes() {
         return invalid(format!(
@@ -183,6 +202,7 @@ pub fn validate(batch: &[u8], deep: bool) -> Result<BatchHeader, BatchError> {
         super::records::for_each_record(batch, &mut |record| {
             let right = record.offset_delta == expected;
             expected += i32::from(right);
+            on_record(&record);
             right
         })?;
         if expected != header.record_count {

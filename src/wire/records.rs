@@ -37,13 +37,55 @@ thread_local! {
 /// Scratch beyond this is given back after use.
 const SCRATCH_BYTES_KEPT: usize = 2 * 1024 * 1024;
 
+/// The records of one batch, decompressed: they may be walked more than once.
+pub struct Body<'a> {
+    bytes: &'a [u8],
+    record_count: i32,
+}
+
+impl Body<'_> {
+    /// Calls `f` for each record; stops early when it returns false.
+    pub fn for_each(&self, f: &mut dyn FnMut(RecordView<'_>) -> bool) -> Result<(), BatchError> {
+        walk(self.bytes, self.record_count, f)
+    }
+}
+
+/// Calls `f` with the header and the records of a whole batch, decompressing into a bounded buffer
+/// when needed.
+pub fn with_body<T>(
+    batch: &[u8],
+    f: impl FnOnce(&BatchHeader, Body<'_>) -> Result<T, BatchError>,
+) -> Result<T, BatchError> {
+    let header = BatchHeader::parse(batch)?;
+    let need = header.size_bytes();
+    let record_count = header.record_count;
+    let Some(body) = batch.get(HEADER_BYTES..need) else {
+        return Err(BatchError::Truncated { have: batch.len(), need });
+    };
+    match header.compression() {
+        Some(Compression::None) => f(&header, Body { bytes: body, record_count }),
+        Some(codec) => {
+            let mut scratch = SCRATCH.take();
+            scratch.clear();
+            let limit = DECOMPRESSED_BATCH_BYTES.max(body.len() * DECOMPRESSED_RATIO);
+            let done = compression::decompress(codec, body, &mut scratch, limit)
+                .and_then(|()| f(&header, Body { bytes: &scratch, record_count }));
+            if scratch.capacity() <= SCRATCH_BYTES_KEPT {
+                SCRATCH.set(scratch);
+            }
+            done
+        }
+        None => invalid(format!("compression type {} does not exist", header.attributes & 7)),
+    }
+}
+
 /// Calls `f` for each record of a whole batch (header included), decompressing into a bounded
 /// buffer when needed; stops early when `f` returns false.
 pub fn for_each_record(
     batch: &[u8],
     f: &mut dyn FnMut(RecordView<'_>) -> bool,
 ) -> Result<(), BatchError> {
-    with_records(batch, |header, body| walk(body, header.record_count, f))
+    with_body(batch, |_, body| body.for_each(f))
 }
 
 /// The batch with its records in another codec, at Kafka's default level unless one is given: what a broker
@@ -54,10 +96,10 @@ pub fn recompress(
     codec: Compression,
     level: Option<i32>,
 ) -> Result<Vec<u8>, BatchError> {
-    with_records(batch, |header, body| {
-        let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
+    with_body(batch, |header, body| {
+        let mut out = Vec::with_capacity(HEADER_BYTES + body.bytes.len());
         out.extend_from_slice(&batch[..HEADER_BYTES]);
-        compression::compress_at(codec, level, body, &mut out);
+        compression::compress_at(codec, level, body.bytes, &mut out);
         let attributes = (header.attributes & !record_batch::CODEC_BITS) | codec as i16;
         out[21..23].copy_from_slice(&attributes.to_be_bytes());
         let batch_length = (out.len() - 12) as i32;
@@ -65,33 +107,6 @@ pub fn recompress(
         record_batch::patch_crc(&mut out);
         Ok(out)
     })
-}
-
-/// Calls `f` with the header and the uncompressed bytes of the records of a whole batch.
-fn with_records<T>(
-    batch: &[u8],
-    f: impl FnOnce(&BatchHeader, &[u8]) -> Result<T, BatchError>,
-) -> Result<T, BatchError> {
-    let header = BatchHeader::parse(batch)?;
-    let need = header.size_bytes();
-    let Some(body) = batch.get(HEADER_BYTES..need) else {
-        return Err(BatchError::Truncated { have: batch.len(), need });
-    };
-    match header.compression() {
-        Some(Compression::None) => f(&header, body),
-        Some(codec) => {
-            let mut scratch = SCRATCH.take();
-            scratch.clear();
-            let limit = DECOMPRESSED_BATCH_BYTES.max(body.len() * DECOMPRESSED_RATIO);
-            let done = compression::decompress(codec, body, &mut scratch, limit)
-                .and_then(|()| f(&header, &scratch));
-            if scratch.capacity() <= SCRATCH_BYTES_KEPT {
-                SCRATCH.set(scratch);
-            }
-            done
-        }
-        None => invalid(format!("compression type {} does not exist", header.attributes & 7)),
-    }
 }
 
 fn invalid<T>(message: String) -> Result<T, BatchError> {
@@ -403,12 +418,12 @@ fn put_headers(out: &mut Vec<u8>, headers: &[(&str, Option<&[u8]>)]) {
     }
 }
 
-fn varlong_len(value: i64) -> usize {
+pub(super) fn varlong_len(value: i64) -> usize {
     let zigzag = ((value << 1) ^ (value >> 63)) as u64;
     (64 - (zigzag | 1).leading_zeros() as usize).div_ceil(7)
 }
 
-fn put_varlong(out: &mut Vec<u8>, value: i64) {
+pub(super) fn put_varlong(out: &mut Vec<u8>, value: i64) {
     let mut zigzag = ((value << 1) ^ (value >> 63)) as u64;
     while zigzag >= 0x80 {
         out.push(zigzag as u8 | 0x80);
@@ -417,14 +432,14 @@ fn put_varlong(out: &mut Vec<u8>, value: i64) {
     out.push(zigzag as u8);
 }
 
-fn field_len(field: Option<&[u8]>) -> usize {
+pub(super) fn field_len(field: Option<&[u8]>) -> usize {
     match field {
         None => 1,
         Some(bytes) => varlong_len(bytes.len() as i64) + bytes.len(),
     }
 }
 
-fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
+pub(super) fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
     match field {
         None => put_varlong(out, -1),
         Some(bytes) => {

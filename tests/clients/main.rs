@@ -6,6 +6,7 @@
 mod common;
 
 mod admin;
+mod compaction;
 mod disk_faults;
 mod durability;
 mod fetch;

@@ -22,7 +22,7 @@ const fn topic(
 #[rustfmt::skip]
 pub const TOPIC_KEYS: &[ConfigDef] = &[
     topic("cleanup.policy", List, Some("delete"), OneOf(&["compact", "delete"]), Used, &["log.cleanup.policy"],
-        "What becomes of old data: delete whole segments by age and size, or compact by key. Spindle stores `compact` and keeps everything: it does not compact yet."),
+        "What becomes of old data: delete whole segments by age and size, or compact by key."),
     topic("compression.gzip.level", IntType, Some("-1"), IntOr(1, 9, -1), Used, &["compression.gzip.level"],
         "Level at which the broker compresses with gzip where compression.type says so; -1 is its default, 6."),
     topic("compression.lz4.level", IntType, Some("9"), Int(1, 17), Absent, &["compression.lz4.level"],

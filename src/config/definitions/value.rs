@@ -83,8 +83,8 @@ pub fn int(kind: ConfigType, value: &str) -> Option<i64> {
     }
 }
 
-fn real(value: &str) -> Option<f64> {
-    value.parse::<f64>().ok().filter(|n| n.is_finite())
+pub fn real(value: &str) -> Option<f64> {
+    value.trim().parse::<f64>().ok().filter(|n| n.is_finite())
 }
 
 /// A value as DescribeConfigs shows it: trimmed, lists with bare commas.

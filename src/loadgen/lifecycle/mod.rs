@@ -248,7 +248,7 @@ impl Figure {
             1 => String::new(),
             n => format!("   median of {n}: {}", all.join(" ")),
         };
-        format!("  {:<38}{value}{of}", self.name)
+        format!("  {:<41}{value}{of}", self.name)
     }
 }
 
