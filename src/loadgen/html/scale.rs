@@ -214,7 +214,11 @@ impl Scale {
             named.iter().map(|(q, label)| self.tick(*q, words(*q, label))).collect();
         let mut nines = 3;
         while f64::from(nines) <= to && nines <= 9 {
-            let label = format!("99.{} %", "9".repeat(nines as usize - 2));
+            // Longer words, as much room: every other one from the fifth nine on.
+            let label = match nines > 4 && nines % 2 == 1 {
+                true => String::new(),
+                false => format!("99.{} %", "9".repeat(nines as usize - 2)),
+            };
             ticks.push(Tick { at: f64::from(nines) / to, label });
             nines += 1;
         }
