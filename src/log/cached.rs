@@ -74,6 +74,11 @@ impl SegmentReads {
         }
     }
 
+    /// What is read into the cache anew is not what was checked.
+    fn uncheck(&mut self, start: u64, end: u64) {
+        self.checked.retain(|&(from, to)| to <= start || end <= from);
+    }
+
     fn stop(&mut self, offset: Offset, position: u64) {
         if self.stops.iter().any(|s| s.0 == offset) {
             return;
@@ -129,6 +134,9 @@ impl Segment {
                 cached
             }
         };
+        if let Some(reads) = self.reads.borrow_mut().as_mut() {
+            reads.uncheck(position, position + length as u64);
+        }
         Ok((cached.read_at(position, length).await?, true))
     }
 
@@ -270,13 +278,14 @@ impl Log {
         };
         let Some(end) = end.filter(|end| *end > start) else { return Ok(None) };
         let length = (end - start) as usize;
-        if !file.is_resident(start, length) {
+        // With the base offset of the batch that comes after, which is read below.
+        let more = if end == written { 0 } else { size_of::<Offset>() };
+        if !file.is_resident(start, length + more) {
             return Ok(None);
         }
         let next = match end == written {
             true => segment.next.get(),
             false => {
-                // The base offset of the batch that comes after.
                 let path = segment.path(dir, FileKind::Log);
                 let bytes =
                     file.read_at(end, size_of::<Offset>()).await.map_err(io_error(&path))?;

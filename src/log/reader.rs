@@ -210,7 +210,8 @@ impl Log {
             }
             let take_first = min_one && out.bytes == 0;
             let stored = Stored {
-                base: segment.base,
+                // Who stopped before it knows what must not come again.
+                base: stopped.map_or(segment.base, |_| from),
                 next: segment.next.get(),
                 to_the_end: position + want as u64 == end,
             };

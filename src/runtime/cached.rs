@@ -21,9 +21,36 @@ pub(super) enum Inner {
 
 #[derive(Clone)]
 pub(super) struct Simulated {
-    pub file: sim::disk::File,
-    /// What was read: start..end.
-    resident: Rc<RefCell<Vec<(u64, u64)>>>,
+    file: sim::disk::File,
+    /// What was read: where, in which page cache, and the bytes as they were then.
+    resident: Rc<RefCell<Vec<Resident>>>,
+}
+
+struct Resident {
+    position: u64,
+    cache: u64,
+    bytes: Vec<u8>,
+}
+
+impl Simulated {
+    fn now(&self, position: u64, length: usize) -> Option<Vec<u8>> {
+        let cache = sim::page_cache();
+        self.resident.borrow_mut().retain(|r| r.cache == cache);
+        self.resident.borrow().iter().find_map(|r| {
+            let from = usize::try_from(position.checked_sub(r.position)?).ok()?;
+            r.bytes.get(from..from + length).map(<[u8]>::to_vec)
+        })
+    }
+
+    pub(super) async fn read_at(&self, position: u64, length: usize) -> io::Result<Vec<u8>> {
+        if let Some(bytes) = self.now(position, length) {
+            return Ok(bytes);
+        }
+        let cache = sim::page_cache();
+        let bytes = self.file.read_at(position, length).await?;
+        self.resident.borrow_mut().push(Resident { position, cache, bytes: bytes.clone() });
+        Ok(bytes)
+    }
 }
 
 impl CachedFile {
@@ -39,10 +66,9 @@ impl CachedFile {
 
     /// Whether all of the range is in memory now, so that sending it waits for no device.
     pub fn is_resident(&self, position: u64, length: usize) -> bool {
-        let end = position + length as u64;
         match &self.0 {
             Inner::Real(file) => file.is_resident(position, length as u64),
-            Inner::Sim(s) => s.resident.borrow().iter().any(|r| r.0 <= position && end <= r.1),
+            Inner::Sim(file) => file.now(position, length).is_some(),
         }
     }
 
@@ -50,11 +76,7 @@ impl CachedFile {
     pub async fn read_at(&self, position: u64, length: usize) -> io::Result<ReadBuf> {
         match &self.0 {
             Inner::Real(file) => Ok(file.read_at(position, length).await?.into()),
-            Inner::Sim(s) => {
-                let bytes = s.file.read_at(position, length).await?;
-                s.resident.borrow_mut().push((position, position + bytes.len() as u64));
-                Ok(bytes.into())
-            }
+            Inner::Sim(file) => Ok(file.read_at(position, length).await?.into()),
         }
     }
 }

@@ -134,8 +134,8 @@ impl Stream {
             (StreamInner::Real(stream), cached::Inner::Real(file)) => {
                 stream.send_file(file, position, length).await
             }
-            (StreamInner::Sim(stream), cached::Inner::Sim(s)) => {
-                let bytes = s.file.read_at(position, length).await?;
+            (StreamInner::Sim(stream), cached::Inner::Sim(file)) => {
+                let bytes = file.read_at(position, length).await?;
                 if bytes.len() < length {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
