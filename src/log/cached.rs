@@ -8,11 +8,16 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::segment::{FileKind, Segment};
-use super::{Chunk, FetchedRecords, Log, LogError, Memory, Result, io_error};
+use super::index::SegmentIndex;
+use super::segment::Segment;
+use super::{Chunk, FetchedRecords, Log, LogError, Memory, Result};
 use crate::limits::{READ_RANGES_REMEMBERED, READ_STOPS_REMEMBERED};
 use crate::runtime::{CachedFile, File, Notify, ReadBuf, spawn};
 use crate::types::Offset;
+use crate::wire::record_batch::{BatchHeader, HEADER_BYTES};
+
+/// Batches between two entries of an index that are looked at: of the smallest there are some 60.
+const LOCATE_BATCHES_MAX: usize = 64;
 
 /// The grain at which it is remembered what was read.
 const GRAIN_BYTES: u64 = 64 * 1024;
@@ -247,53 +252,44 @@ impl Log {
         }
     }
 
+    /// `None`: it is not all in memory, or it was not checked, or nothing is known of the file.
     async fn cached_range(
         &self,
         from: Offset,
         up_to: Offset,
         max_bytes: usize,
     ) -> Result<Option<FetchedRecords>> {
-        let segment = {
+        let (segment, interval) = {
             let state = self.inner.state.borrow();
             state.check_range(from)?;
-            state.segment_for(from)
+            (state.segment_for(from), state.config.index_interval_bytes)
         };
         if !segment.finished.get() || segment.next.get() > up_to.min(self.written_offset()) {
             return Ok(None);
         }
-        let Some((file, start, checked_to)) = segment.checked_from(from) else { return Ok(None) };
+        let file = segment.reads.borrow().as_ref().and_then(|r| r.file.clone());
+        let Some(file) = file else { return Ok(None) };
+        let dir = &self.inner.dir;
+        let indexed = segment.with_index(dir, interval, |i| i.lookup(from).map_or(0, |e| e.1));
+        let start = match indexed.await {
+            // Compaction was here: the way through the files begins again.
+            Err(LogError::Replaced(_)) => None,
+            indexed => locate(&file, indexed?, from, segment.written.get()),
+        };
+        let checked = start.and_then(|start| segment.checked_to(start));
+        let (Some(start), Some(checked)) = (start, checked) else { return Ok(None) };
         let written = segment.written.get();
-        let limit = (start + max_bytes as u64).min(checked_to);
-        let (dir, interval) =
-            (&self.inner.dir, self.inner.state.borrow().config.index_interval_bytes);
+        let limit = (start + max_bytes as u64).min(checked);
+        let last = |i: &SegmentIndex| i.last_position_up_to(limit);
         let end = match limit == written {
             true => Some(written),
-            false => {
-                match segment.with_index(dir, interval, |i| i.last_position_up_to(limit)).await {
-                    // Compaction was here: the way through the files begins again.
-                    Err(LogError::Replaced(_)) => None,
-                    found => found?,
-                }
-            }
+            false => segment.with_index(dir, interval, last).await.unwrap_or_default(),
         };
         let Some(end) = end.filter(|end| *end > start) else { return Ok(None) };
         let length = (end - start) as usize;
-        // With the base offset of the batch that comes after, which is read below.
-        let more = if end == written { 0 } else { size_of::<Offset>() };
-        if !file.is_resident(start, length + more) {
+        if !file.is_resident(start, length) {
             return Ok(None);
         }
-        let next = match end == written {
-            true => segment.next.get(),
-            false => {
-                let path = segment.path(dir, FileKind::Log);
-                let bytes =
-                    file.read_at(end, size_of::<Offset>()).await.map_err(io_error(&path))?;
-                let Some(bytes) = bytes.first_chunk() else { return Ok(None) };
-                Offset::from_be_bytes(*bytes)
-            }
-        };
-        segment.note_stop(next, end);
         let mut records = FetchedRecords::default();
         records.push(Chunk { memory: Memory::Cached(file, start), start: 0, end: length });
         Ok(Some(records))
@@ -309,12 +305,27 @@ impl Log {
 }
 
 impl Segment {
-    /// The file, the position where `from` begins, and up to where what follows was checked.
-    fn checked_from(&self, from: Offset) -> Option<(CachedFile, u64, u64)> {
+    /// Up to where the bytes from `start` on were checked.
+    fn checked_to(&self, start: u64) -> Option<u64> {
         let reads = self.reads.borrow();
-        let reads = reads.as_ref()?;
-        let start = reads.stopped_at(from)?;
-        let (_, end) = reads.checked.iter().find(|c| c.0 <= start && start < c.1)?;
-        Some((reads.file.clone()?, start, *end))
+        let mut checked = reads.as_ref()?.checked.iter();
+        checked.find(|c| c.0 <= start && start < c.1).map(|c| c.1)
     }
+}
+
+/// Where the batch of `from` begins, by the heads of the batches from `position` on; only as far as
+/// they are in memory.
+fn locate(file: &CachedFile, position: u64, from: Offset, written: u64) -> Option<u64> {
+    let mut at = position;
+    for _ in 0..LOCATE_BATCHES_MAX {
+        if at + HEADER_BYTES as u64 > written {
+            return None;
+        }
+        let header = BatchHeader::parse(&file.read_now(at, HEADER_BYTES)?).ok()?;
+        if header.last_offset() >= from {
+            return Some(at);
+        }
+        at += header.size_bytes() as u64;
+    }
+    None
 }

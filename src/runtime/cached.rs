@@ -72,6 +72,14 @@ impl CachedFile {
         }
     }
 
+    /// Only what is in memory: `None` when the device would have to be waited for.
+    pub fn read_now(&self, position: u64, length: usize) -> Option<ReadBuf> {
+        match &self.0 {
+            Inner::Real(file) => file.read_now(position, length).map(ReadBuf::from),
+            Inner::Sim(file) => file.now(position, length).map(ReadBuf::from),
+        }
+    }
+
     /// Reads it into the page cache as well. Shorter only at the end of the file.
     pub async fn read_at(&self, position: u64, length: usize) -> io::Result<ReadBuf> {
         match &self.0 {
