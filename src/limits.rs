@@ -77,3 +77,9 @@ pub const METADATA_READ_BYTES: usize = 4 * 1024 * 1024;
 /// Failed writes of one partition whose appends are told apart from later ones: a request that waits
 /// through more of them is answered with an error, whatever became of it.
 pub const CUTS_REMEMBERED: usize = 256;
+
+/// Readers of one closed segment whose place is remembered: more look theirs up in the index.
+pub const READ_STOPS_REMEMBERED: usize = 32;
+
+/// Checked parts of one segment in the page cache: the oldest is read (and checked) again.
+pub const READ_RANGES_REMEMBERED: usize = 32;

@@ -47,6 +47,8 @@ pub struct ShardCounters {
     pub connections_refused: Counter,
     pub bytes_in: Counter,
     pub bytes_out: Counter,
+    /// Of those, by sendfile out of the page cache.
+    pub bytes_sent_from_cache: Counter,
     pub records_in: Counter,
     pub produce_batches: Counter,
     pub frames_rejected: Counter,

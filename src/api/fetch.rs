@@ -152,6 +152,7 @@ async fn fetch(
             max_bytes: p.max_bytes.max(0) as usize,
             current_leader_epoch: p.current_leader_epoch,
             last_fetched_epoch: p.last_fetched_epoch,
+            only_sent: true,
         })
         .collect();
     let max_bytes = request.max_bytes.min(router.config().fetch_max_bytes).max(0) as usize;

@@ -116,6 +116,12 @@ impl SegmentIndex {
         Some((self.base + e.relative as i64, e.position as u64))
     }
 
+    /// The last batch of the index that begins at or before `position` of the file: where it begins.
+    pub fn last_position_up_to(&self, position: u64) -> Option<u64> {
+        let n = self.offsets.partition_point(|e| e.position as u64 <= position);
+        self.offsets[..n].last().map(|e| e.position as u64)
+    }
+
     pub fn last_entry(&self) -> Option<(Offset, u64)> {
         self.lookup(Offset::MAX)
     }

@@ -6,7 +6,9 @@
 //! Not here: validation, producer state, high watermark (partition/), who waits for what (shard/).
 
 mod appender;
+mod cached;
 pub mod checkpoint;
+mod chunk;
 mod close;
 mod compaction;
 mod epochs;
@@ -27,15 +29,20 @@ mod tail;
 mod tests;
 mod times;
 mod txn_index;
+mod walk;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+pub use cached::Hold;
+use chunk::Memory;
+pub use chunk::{Chunk, Place};
 pub use compaction::{CleanRun, CleanWhen, Cleaned, Dirt, LastRecord, Pace};
 
-use crate::runtime::{AlignedBuf, ReadBuf, disk};
+use crate::runtime::disk;
 use crate::types::{Offset, TopicId};
+use crate::wire::fetch::RecordBytes;
 use epochs::LeaderEpochs;
 use segment::SharedSegment;
 use tail::Tail;
@@ -105,53 +112,6 @@ pub struct Patch {
     pub log_append_time_ms: Option<i64>,
 }
 
-/// A run of batch bytes, without a copy: tail memory, a read buffer, or bytes from another shard.
-#[derive(Clone)]
-pub struct Chunk {
-    memory: Memory,
-    start: usize,
-    end: usize,
-}
-
-#[derive(Clone)]
-enum Memory {
-    Tail(Rc<AlignedBuf>),
-    Read(ReadBuf),
-    Shared(bytes::Bytes),
-}
-
-impl std::ops::Deref for Chunk {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        match &self.memory {
-            Memory::Tail(buf) => &buf[self.start..self.end],
-            Memory::Read(buf) => &buf[self.start..self.end],
-            Memory::Shared(bytes) => &bytes[self.start..self.end],
-        }
-    }
-}
-
-impl AsRef<[u8]> for Chunk {
-    fn as_ref(&self) -> &[u8] {
-        self
-    }
-}
-
-impl Chunk {
-    /// Copies, unless the chunk was made from `Bytes`.
-    pub fn to_bytes(&self) -> bytes::Bytes {
-        match &self.memory {
-            Memory::Shared(bytes) => bytes.slice(self.start..self.end),
-            _ => bytes::Bytes::copy_from_slice(self),
-        }
-    }
-
-    pub fn from_bytes(b: bytes::Bytes) -> Chunk {
-        let end = b.len();
-        Chunk { memory: Memory::Shared(b), start: 0, end }
-    }
-}
-
 /// Whole batches, in offset order, from the batch that contains the asked offset.
 #[derive(Clone, Default)]
 pub struct FetchedRecords {
@@ -161,7 +121,7 @@ pub struct FetchedRecords {
 
 impl FetchedRecords {
     fn push(&mut self, chunk: Chunk) {
-        self.bytes += chunk.len();
+        self.bytes += chunk.size_bytes();
         self.chunks.push(chunk);
     }
 }
@@ -221,6 +181,8 @@ struct State {
     /// Producer snapshots that wait for their write, and the offsets of those in files.
     queued_snapshots: Vec<(Offset, Vec<u8>)>,
     snapshots: Vec<Offset>,
+    /// Segments that something was read ahead of, since the last tick.
+    read_ahead: Vec<SharedSegment>,
     /// How often the log was cut back.
     cuts: u64,
     /// Files that a cut left without a place in the log: removed before the next append.

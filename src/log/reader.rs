@@ -5,12 +5,13 @@
 //! segment's file, so retention and rolls beside it do no harm; one that finds its segment replaced by
 //! compaction begins again. Not here: lookups by time (times), who may read up to where (partition/).
 
-use super::scan::{BatchScan, Scanned, has_sane_offsets};
+use super::scan::{BatchScan, Scanned};
 use super::segment::{FileKind, SharedSegment};
+use super::walk::{Stop, Stored, walk};
 use super::{Chunk, FetchedRecords, Log, LogError, Memory, Result, io_error};
 use crate::runtime::yield_if_needed;
 use crate::types::Offset;
-use crate::wire::record_batch::{self, BatchHeader, HEADER_BYTES};
+use crate::wire::record_batch::{BatchHeader, HEADER_BYTES};
 
 /// One read of a file at most (a single larger batch excepted).
 const READ_BYTES_MAX: usize = 1024 * 1024;
@@ -20,102 +21,20 @@ const READ_SLACK_BYTES: usize = 8 * 1024;
 /// Each retry follows a change of the segments that was complete when it began.
 const REPLACED_RETRIES: usize = 8;
 
-/// What is known of bytes that a file gave: what they are checked against.
-struct Stored {
-    /// Of the segment.
-    base: Offset,
-    next: Offset,
-    /// The bytes end where the segment does.
-    to_the_end: bool,
+/// What a read for so many bytes asks the file for.
+pub(super) fn read_bytes(room: usize) -> usize {
+    room.saturating_add(READ_SLACK_BYTES).min(READ_BYTES_MAX)
 }
 
-/// What a walk over bytes that begin at a batch found.
-struct Walk {
-    /// The batches to return, in the bytes; empty when start == end.
-    start: usize,
-    end: usize,
-    /// Where the walk ended.
-    stop: Stop,
-}
-
-enum Stop {
-    /// `up_to` or the room is reached.
-    Done,
-    /// The batch at `at` needs `need` bytes, which are not all there.
-    Short { at: usize, need: usize },
-    /// What is at `at` is no batch, or not the one that was written.
-    Bad { at: usize, why: String },
-}
-
-/// Whole batches of `bytes` from the one that holds `from`, below `up_to`, within `room` bytes; the
-/// first is taken whatever its size if `take_first`. What is `stored` is not trusted: a batch
-/// is taken when its CRC is right and its offsets, which no CRC covers, lie between its neighbours'.
-fn walk(
-    bytes: &[u8],
-    from: Offset,
-    up_to: Offset,
-    room: usize,
-    mut take_first: bool,
-    stored: Option<Stored>,
-) -> Walk {
-    let mut at = 0;
-    let mut start = None;
-    let (mut next, end) = stored.as_ref().map_or((Offset::MIN, Offset::MAX), |s| (s.base, s.next));
-    let stop = loop {
-        let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= HEADER_BYTES) else {
-            break Stop::Short { at, need: HEADER_BYTES };
-        };
-        let header = match BatchHeader::parse(rest) {
-            Ok(header) => header,
-            Err(e) => break Stop::Bad { at, why: e.to_string() },
-        };
-        let size = header.size_bytes();
-        if !has_sane_offsets(&header) {
-            break Stop::Bad { at, why: "not a record batch".into() };
-        }
-        if header.base_offset < next || header.last_offset() >= end {
-            let (first, last) = (header.base_offset, header.last_offset());
-            let why = format!("offsets {first} to {last} between {next} and {end}");
-            break Stop::Bad { at, why };
-        }
-        next = header.last_offset() + 1;
-        if header.last_offset() < from {
-            at += size;
-            continue;
-        }
-        if header.last_offset() >= up_to {
-            break Stop::Done;
-        }
-        let first = *start.get_or_insert(at);
-        if at + size - first > room && !take_first {
-            break Stop::Done;
-        }
-        if size > rest.len() {
-            break Stop::Short { at, need: size };
-        }
-        if let Some(stored) = &stored {
-            let after = rest[size..].first_chunk().map(|b| Offset::from_be_bytes(*b));
-            let last = stored.to_the_end && size == rest.len();
-            let why = match (record_batch::check_crc(rest), after) {
-                (Err(e), _) => e.to_string(),
-                (Ok(_), Some(after)) if after < next => format!("then comes offset {after}"),
-                (Ok(_), None) if !last => {
-                    break Stop::Short { at, need: size + size_of::<Offset>() };
-                }
-                _ => String::new(),
-            };
-            if !why.is_empty() {
-                break Stop::Bad {
-                    at,
-                    why: format!("batch at offset {}: {why}", header.base_offset),
-                };
-            }
-        }
-        take_first = false;
-        at += size;
-    };
-    let start = start.unwrap_or(at);
-    Walk { start, end: at.max(start), stop }
+/// The offset after the last batch.
+pub(super) fn next_offset(records: &FetchedRecords) -> Option<Offset> {
+    let mut next = None;
+    let mut rest: &[u8] = records.chunks.last()?;
+    while let Ok(header) = BatchHeader::parse(rest) {
+        next = Some(header.last_offset() + 1);
+        rest = rest.get(header.size_bytes()..)?;
+    }
+    next
 }
 
 impl Log {
@@ -243,8 +162,12 @@ impl Log {
         }
         let file = segment.open_file(dir).await?;
         let path = segment.path(dir, FileKind::Log);
-        let entry = segment.with_index(dir, interval, |index| index.lookup(from)).await?;
-        let mut position = entry.map_or(0, |(_, position)| position);
+        let stopped = segment.stopped_at(from);
+        let entry = match stopped {
+            Some(_) => None,
+            None => segment.with_index(dir, interval, |index| index.lookup(from)).await?,
+        };
+        let mut position = stopped.or(entry.map(|(_, position)| position)).unwrap_or(0);
         let mut to_check = entry;
         let mut need = HEADER_BYTES;
         let mut slack = READ_SLACK_BYTES;
@@ -263,7 +186,8 @@ impl Log {
             if want < need {
                 return corrupt(position, "the batch is longer than the segment".into());
             }
-            let bytes = file.read_at(position, want).await.map_err(io_error(&path))?;
+            let (bytes, cached) =
+                segment.read_range(&file, position, want).await.map_err(io_error(&path))?;
             if bytes.len() < want && segment.written.get() < end {
                 // The log was cut back meanwhile (see repair.rs).
                 continue;
@@ -286,7 +210,8 @@ impl Log {
             }
             let take_first = min_one && out.bytes == 0;
             let stored = Stored {
-                base: segment.base,
+                // Who stopped before it knows what must not come again.
+                base: stopped.map_or(segment.base, |_| from),
                 next: segment.next.get(),
                 to_the_end: position + want as u64 == end,
             };
@@ -294,6 +219,10 @@ impl Log {
             if found.end > found.start {
                 let (start, end) = (found.start, found.end);
                 out.push(Chunk { memory: Memory::Read(bytes), start, end });
+                segment.note_stop(found.next, position + end as u64);
+                if cached {
+                    segment.note_checked(position + start as u64, position + end as u64);
+                }
             }
             match found.stop {
                 Stop::Done => return Ok(Some(out)),

@@ -339,6 +339,7 @@ impl Opening {
             queued_snapshots: Vec::new(),
             snapshots: self.snapshots,
             cuts: 0,
+            read_ahead: Vec::new(),
             leftovers: Vec::new(),
         })
     }

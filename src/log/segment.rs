@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::cached::SegmentReads;
 use super::index::{IndexedBatch, NO_TIMESTAMP, SegmentIndex};
 use super::scan::{BatchScan, Scanned};
 use super::{LogError, Result, io_error};
@@ -50,6 +51,7 @@ pub(super) struct Segment {
     pub index: RefCell<Option<Box<SegmentIndex>>>,
     /// Where its batches were found damaged when the index was made, and how.
     damage: RefCell<Option<(u64, String)>>,
+    pub reads: RefCell<Option<Box<SegmentReads>>>,
 }
 
 impl Segment {
@@ -73,6 +75,7 @@ impl Segment {
             file: RefCell::new(None),
             index: RefCell::new(Some(Box::new(SegmentIndex::new(base)))),
             damage: RefCell::new(None),
+            reads: RefCell::new(None),
         }
     }
 
@@ -238,6 +241,7 @@ impl Segment {
     /// holder of the log's turn.
     pub async fn release_if_idle(&self, dir: &Path) {
         if self.finished.get() && !self.touched.replace(false) {
+            *self.reads.borrow_mut() = None;
             match self.save_index(dir).await {
                 Ok(()) => *self.index.borrow_mut() = None,
                 // It stays in memory: its files may be there in part.

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::runtime::executor::{ExecutorSpec, block_on};
 use crate::types::Compression;
-use crate::wire::record_batch::BatchHeader;
+use crate::wire::record_batch::{self, BatchHeader};
 use crate::wire::records::BatchBuilder;
 
 const CLEAN: OpenHints = OpenHints { clean: true, recovery_point: 0, log_start_offset: 0 };
@@ -834,4 +834,66 @@ proptest! {
             log.close().await.unwrap();
         });
     }
+}
+
+/// The bytes that a chunk stands for, also when they are a range of a file.
+async fn sent(records: &FetchedRecords) -> Vec<u8> {
+    use crate::wire::fetch::RecordBytes;
+    let mut all = Vec::new();
+    for chunk in &records.chunks {
+        match chunk.place() {
+            Place::Memory(bytes) => all.extend_from_slice(bytes),
+            Place::File { file, position } => {
+                all.extend_from_slice(&file.read_at(position, chunk.size_bytes()).await.unwrap());
+            }
+        }
+    }
+    all
+}
+
+/// Reads all of the log as a consumer does; says how many answers were ranges of files.
+async fn consume(log: &Log, end: i64, max_bytes: usize) -> (Vec<u8>, usize) {
+    let (mut at, mut all, mut named) = (0, Vec::new(), 0);
+    while at < end {
+        let hold = |_| Some(Box::new(()) as Hold);
+        let records = log.read_to_send(at, end, max_bytes, true, &hold).await.unwrap();
+        named += usize::from(matches!(records.chunks[0].place(), Place::File { .. }));
+        let bytes = sent(&records).await;
+        assert_eq!(bytes.len(), records.bytes);
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let header = record_batch::check_crc(rest).unwrap();
+            assert_eq!(header.base_offset, at);
+            at = header.last_offset() + 1;
+            rest = &rest[header.size_bytes()..];
+        }
+        all.extend_from_slice(&bytes);
+    }
+    (all, named)
+}
+
+#[test]
+fn what_is_read_again_is_sent_from_the_page_cache() {
+    run(|dir| async move {
+        let small = LogConfig { segment_bytes: 1 << 20, ..config() };
+        let log = Log::open(dir.clone(), small, CLEAN).await.unwrap();
+        let mut expected = Vec::new();
+        for n in 0..600 {
+            expected.extend(append(&log, &plain(1, 3000 + n % 900), 0));
+        }
+        log.write_pending().await.unwrap();
+        log.shrink_tail(0);
+        assert!(log.segment_count() >= 2);
+        let (first, named) = consume(&log, 600, 200_000).await;
+        assert!(first == expected && named == 0, "the first reader reads from the device");
+        // A short rest at the end of a segment may be there already: what was read is known by grains.
+        let (second, named) = consume(&log, 600, 200_000).await;
+        assert!(second == expected && named <= log.segment_count(), "{named}: into the cache");
+        let (third, named) = consume(&log, 600, 200_000).await;
+        assert!(third == expected && named >= 5, "the third one is sent from there: {named}");
+        // What was cut off in between is no part of it.
+        log.advance_log_start(300).await.unwrap();
+        let none = |_| None;
+        assert!(log.read_to_send(0, 600, 1000, true, &none).await.is_err());
+    });
 }

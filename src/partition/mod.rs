@@ -295,4 +295,10 @@ impl Partition {
     pub fn pending_bytes(&self) -> usize {
         self.log().map_or(0, |l| l.pending_bytes())
     }
+
+    pub fn forget_ahead(&self) {
+        if let Ok(log) = self.log() {
+            log.forget_ahead();
+        }
+    }
 }

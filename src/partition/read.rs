@@ -2,7 +2,7 @@
 //! DeleteRecords and DescribeProducers see. Consumers see below the high watermark only.
 
 use super::{OffsetAnswer, OffsetQuery, Partition, PartitionError, ProducerInfo};
-use crate::log::{FetchedRecords, LogError};
+use crate::log::{FetchedRecords, Hold, LogError};
 use crate::types::{Offset, TopicPartition};
 
 /// One partition of a fetch.
@@ -15,6 +15,8 @@ pub struct FetchSpec {
     pub current_leader_epoch: i32,
     /// -1: the client does not know (KIP-595's divergence check is skipped).
     pub last_fetched_epoch: i32,
+    /// The records go to a socket of this shard and nobody looks into them.
+    pub only_sent: bool,
 }
 
 #[derive(Clone, Default)]
@@ -51,13 +53,15 @@ impl Partition {
     }
 
     /// Reads whole batches from `spec.offset`; from tail memory without waiting when it can.
+    /// `ahead` lends memory for what a sequential reader asks for next.
     pub async fn fetch(
         &self,
         spec: &FetchSpec,
         max_bytes: usize,
         min_one: bool,
+        ahead: &dyn Fn(usize) -> Option<Hold>,
     ) -> FetchedPartition {
-        match self.try_fetch(spec, max_bytes, min_one).await {
+        match self.try_fetch(spec, max_bytes, min_one, ahead).await {
             Ok(fetched) => fetched,
             Err(error) => FetchedPartition::failed(error),
         }
@@ -90,6 +94,7 @@ impl Partition {
         spec: &FetchSpec,
         max_bytes: usize,
         min_one: bool,
+        ahead: &dyn Fn(usize) -> Option<Hold>,
     ) -> Result<FetchedPartition, PartitionError> {
         let log = match self.log() {
             Ok(log) => log,
@@ -131,7 +136,11 @@ impl Partition {
         let read = match log.read_tail(spec.offset, high_watermark, max_bytes, min_one) {
             Some(read) => read,
             None => {
-                let read = log.read(spec.offset, high_watermark, max_bytes, min_one).await;
+                let (offset, end) = (spec.offset, high_watermark);
+                let read = match spec.only_sent {
+                    true => log.read_to_send(offset, end, max_bytes, min_one, ahead).await,
+                    false => log.read(offset, end, max_bytes, min_one).await,
+                };
                 log.release_files_if_scarce().await;
                 read
             }

@@ -76,6 +76,12 @@ enum FileInner {
     Sim(sim::disk::File),
 }
 
+/// Which backend a file is of.
+pub(super) enum Backend<'a> {
+    Real(&'a real::disk::File),
+    Sim(&'a sim::disk::File),
+}
+
 #[allow(clippy::len_without_is_empty)] // `len` asks the kernel
 impl File {
     /// Never cancel this future (glommio leaks the descriptor). On the real backend the first file
@@ -134,6 +140,13 @@ impl File {
         match &self.0 {
             FileInner::Real(file) => file.len().await,
             FileInner::Sim(file) => file.len().await,
+        }
+    }
+
+    pub(super) fn backend(&self) -> Backend<'_> {
+        match &self.0 {
+            FileInner::Real(file) => Backend::Real(file),
+            FileInner::Sim(file) => Backend::Sim(file),
         }
     }
 

@@ -4,6 +4,7 @@
 //! simulator's, every other thread that runs an executor is glommio's.
 //! Not here: anything that knows what Kafka is.
 
+mod cached;
 pub mod clock;
 pub mod cpu;
 pub mod disk;
@@ -17,6 +18,7 @@ pub mod signal;
 pub mod sim;
 pub mod socket;
 
+pub use cached::CachedFile;
 pub use clock::{Instant, now, sleep, sleep_until, timeout, wall_clock_ms};
 pub use cpu::{
     CpuClock, cpu_time_of_process, cpu_time_of_thread, cpu_time_of_threads, process_cpu_time,

@@ -5,7 +5,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use super::{real, sim};
+use super::{CachedFile, cached, real, sim};
 
 pub struct Listener(ListenerInner);
 
@@ -119,6 +119,29 @@ impl Stream {
         match &self.0 {
             StreamInner::Real(stream) => stream.write_vectored_all(bufs).await,
             StreamInner::Sim(stream) => stream.write_vectored_all(bufs).await,
+        }
+    }
+
+    /// Sends a range of a file out of the page cache, without a copy; what is not in memory (any
+    /// more) is read first, by the blocking pool. The range must be inside the file.
+    pub async fn send_file(
+        &self,
+        file: &CachedFile,
+        position: u64,
+        length: usize,
+    ) -> io::Result<()> {
+        match (&self.0, &file.0) {
+            (StreamInner::Real(stream), cached::Inner::Real(file)) => {
+                stream.send_file(file, position, length).await
+            }
+            (StreamInner::Sim(stream), cached::Inner::Sim(file)) => {
+                let bytes = file.read_at(position, length).await?;
+                if bytes.len() < length {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                stream.write_all(&bytes).await
+            }
+            _ => unreachable!("one thread has one backend"),
         }
     }
 

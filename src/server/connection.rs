@@ -17,8 +17,8 @@ use crate::limits::{
     CONNECTION_PENDING_ACKS, CONNECTION_PENDING_BYTES, CONNECTION_TURN_REQUESTS, GATHER_SLICES,
 };
 use crate::runtime::{self, Instant, Notify, Stream};
-use crate::shard::{Chunk, Lent, Router};
-use crate::wire::fetch::Piece;
+use crate::shard::{Chunk, Lent, Place, Router};
+use crate::wire::fetch::{Piece, RecordBytes};
 
 pub(super) struct Connection {
     stream: Stream,
@@ -230,14 +230,37 @@ impl Connection {
         written.is_ok()
     }
 
+    /// Runs of bytes in memory go out in gather writes, ranges of files by sendfile, in order.
     async fn write_pieces(&self, pieces: &[Piece<Chunk>]) -> std::io::Result<()> {
-        for some in pieces.chunks(GATHER_SLICES) {
-            let slices: Vec<&[u8]> =
-                some.iter().map(Piece::as_slice).filter(|s| !s.is_empty()).collect();
-            let total: usize = slices.iter().map(|s| s.len()).sum();
-            self.router.counters().bytes_out.add(total as u64);
-            self.stream.write_vectored_all(&slices).await?;
+        let mut slices: Vec<&[u8]> = Vec::with_capacity(pieces.len().min(GATHER_SLICES));
+        for piece in pieces {
+            match piece {
+                Piece::Bytes(bytes) => slices.push(bytes),
+                Piece::Records(chunk) => match chunk.place() {
+                    Place::Memory(bytes) => slices.push(bytes),
+                    Place::File { file, position } => {
+                        self.write_slices(&mut slices).await?;
+                        let length = chunk.size_bytes();
+                        self.router.counters().bytes_out.add(length as u64);
+                        self.router.counters().bytes_sent_from_cache.add(length as u64);
+                        self.stream.send_file(file, position, length).await?;
+                    }
+                },
+            }
+            if slices.len() == GATHER_SLICES {
+                self.write_slices(&mut slices).await?;
+            }
         }
+        self.write_slices(&mut slices).await
+    }
+
+    async fn write_slices(&self, slices: &mut Vec<&[u8]>) -> std::io::Result<()> {
+        let total: usize = slices.iter().map(|s| s.len()).sum();
+        if total > 0 {
+            self.router.counters().bytes_out.add(total as u64);
+            self.stream.write_vectored_all(slices).await?;
+        }
+        slices.clear();
         Ok(())
     }
 }

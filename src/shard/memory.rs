@@ -90,6 +90,12 @@ impl Memory {
         self.lent(wanted.min(free.clamp(ANSWER_BYTES_MIN, largest)), Purpose::Answer)
     }
 
+    /// For what a reader will probably ask for next: only while less than half is under way.
+    pub fn lend_ahead(self: &Rc<Self>, bytes: usize) -> Option<Lent> {
+        let fits = self.answers.get() + bytes <= self.answers_max / 2;
+        fits.then(|| self.lent(bytes, Purpose::Answer))
+    }
+
     /// Housekeeping's count of what the partitions hold for the device.
     pub fn set_unwritten(self: &Rc<Self>, bytes: usize) {
         self.unwritten.set(bytes);

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
 
-pub use crate::log::Chunk;
+pub use crate::log::{Chunk, Place};
 pub use crate::runtime::Instant as Deadline;
 pub use housekeeping::PartitionCheckpoint;
 pub use jobs::Job;

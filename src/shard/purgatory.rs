@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::future::{LocalBoxFuture, select_all};
 
 use super::{Lent, Shard};
-use crate::log::Chunk;
+use crate::log::{Chunk, Hold};
 use crate::partition::{FetchSpec, FetchedPartition, PartitionError, Watcher};
 use crate::runtime::{self};
 use crate::types::ShardId;
@@ -92,7 +92,11 @@ impl Shard {
                 Some(owner) => {
                     self.counters().data_crossings.add(1);
                     let theirs: Vec<FetchSpec> =
-                        indexes.iter().map(|i| specs[*i].clone()).collect();
+                        // Those bytes cross shards: they are read into memory.
+                        indexes
+                            .iter()
+                            .map(|i| FetchSpec { only_sent: false, ..specs[*i].clone() })
+                            .collect();
                     self.read_elsewhere(owner, theirs, left, min_one).await
                 }
             };
@@ -113,13 +117,14 @@ impl Shard {
     ) -> Vec<FetchedPartition> {
         let mut bytes = 0;
         let mut out = Vec::with_capacity(specs.size_hint().0);
+        let ahead = |bytes: usize| self.memory.lend_ahead(bytes).map(|lent| Box::new(lent) as Hold);
         for spec in specs {
             let partition = self.partition(&spec.topic_partition);
             let fetched = match partition {
                 None => FetchedPartition::failed(PartitionError::Unknown),
                 Some(p) => {
                     let budget = spec.max_bytes.min(max_bytes.saturating_sub(bytes));
-                    p.fetch(spec, budget, min_one && bytes == 0).await
+                    p.fetch(spec, budget, min_one && bytes == 0, &ahead).await
                 }
             };
             bytes += fetched.records.bytes;

@@ -88,12 +88,14 @@ pub enum Piece<P> {
     Records(P),
 }
 
-impl<P: AsRef<[u8]>> Piece<P> {
-    pub fn as_slice(&self) -> &[u8] {
-        match self {
-            Piece::Bytes(b) => b,
-            Piece::Records(p) => p.as_ref(),
-        }
+/// Record bytes that a response carries, wherever they are.
+pub trait RecordBytes {
+    fn size_bytes(&self) -> usize;
+}
+
+impl RecordBytes for Bytes {
+    fn size_bytes(&self) -> usize {
+        self.len()
     }
 }
 
@@ -190,7 +192,7 @@ fn decode_topic(r: &mut Reader<'_>, version: i16) -> Result<FetchTopic, DecodeEr
 
 /// Whole frame (length, header, body) as pieces, in order. All bytes but the records are slices of
 /// one buffer.
-pub fn encode_response<P: AsRef<[u8]>>(
+pub fn encode_response<P: RecordBytes>(
     version: i16,
     correlation_id: i32,
     response: FetchResponse<P>,
@@ -213,12 +215,12 @@ pub fn encode_response<P: AsRef<[u8]>>(
         w.count(topic.partitions.len());
         for mut partition in topic.partitions {
             let records = std::mem::take(&mut partition.records);
-            let len: usize = records.iter().map(|r| r.as_ref().len()).sum();
+            let len: usize = records.iter().map(|r| r.size_bytes()).sum();
             encode_partition_head(&mut w, version, &partition);
             w.count(len);
             records_len += len;
             let at = w.buf.len();
-            cuts.extend(records.into_iter().filter(|r| !r.as_ref().is_empty()).map(|r| (at, r)));
+            cuts.extend(records.into_iter().filter(|r| r.size_bytes() > 0).map(|r| (at, r)));
             encode_partition_tags(&mut w, version, &partition);
         }
         w.no_tags();

@@ -159,7 +159,7 @@ impl File {
         Ok(File(Rc::new((handle, Counted::new()))))
     }
 
-    fn fd(&self) -> RawFd {
+    pub fn fd(&self) -> RawFd {
         match &self.0.0 {
             Handle::Direct(file) => file.as_raw_fd(),
             Handle::Buffered(file) => file.as_raw_fd(),

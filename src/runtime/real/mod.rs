@@ -4,6 +4,7 @@
 //! Not here: which backend serves a call (the facade files beside this directory decide).
 
 pub mod blocking;
+pub mod cached;
 pub mod clock;
 pub mod directory;
 pub mod disk;

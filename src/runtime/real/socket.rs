@@ -16,6 +16,7 @@ use futures::io::{AsyncRead, AsyncWrite};
 use glommio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::cached::CachedFile;
 use super::io_error;
 
 /// Connections that wait to be accepted; a shard that is busy for a while must not refuse them.
@@ -26,6 +27,11 @@ const SLICES_PER_CALL: usize = 64;
 
 /// A writer to a fast reader may never see a full socket: it lets others run after so much.
 const BYTES_BETWEEN_YIELDS: usize = 1024 * 1024;
+
+/// One sendfile: what is looked up in the page cache at once.
+const SEND_FILE_BYTES: usize = 256 * 1024;
+/// What is sent from memory to learn that a full socket has room again.
+const PIECE_BYTES: usize = 4096;
 
 pub struct Listener {
     inner: TcpListener,
@@ -133,6 +139,7 @@ impl Drop for Shared {
 impl Stream {
     fn new(tcp: TcpStream) -> io::Result<Stream> {
         tcp.set_nodelay(true).map_err(io_error)?;
+        set_nonblocking(tcp.as_raw_fd())?;
         let peer = tcp.peer_addr().map_err(io_error)?;
         let local = tcp.local_addr().map_err(io_error)?;
         let fd = tcp.as_raw_fd();
@@ -208,6 +215,46 @@ impl Stream {
         Ok(())
     }
 
+    pub async fn send_file(
+        &self,
+        file: &CachedFile,
+        position: u64,
+        length: usize,
+    ) -> io::Result<()> {
+        let mut at = position;
+        let end = position + length as u64;
+        while at < end {
+            let want = (end - at).min(SEND_FILE_BYTES as u64) as usize;
+            if !file.is_resident(at, want as u64) {
+                // It went out of the cache since the caller looked.
+                let bytes = file.read_at(at, want).await?;
+                if bytes.len() < want {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                self.write_all(&bytes).await?;
+                at += want as u64;
+                continue;
+            }
+            match send_file(self.shared.fd, file.fd(), at, want) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(sent) => at += sent as u64,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    // Glommio waits for room only with bytes in hand: a page of them.
+                    let piece = want.min(PIECE_BYTES);
+                    let bytes = match file.read_now(at, piece) {
+                        Some(bytes) => bytes,
+                        None => file.read_at(at, piece).await?,
+                    };
+                    at += self.write_when_ready(&bytes).await? as u64;
+                }
+                Err(e) => return Err(e),
+            }
+            super::executor::yield_if_needed().await;
+        }
+        Ok(())
+    }
+
     async fn write_when_ready(&self, buf: &[u8]) -> io::Result<usize> {
         poll_fn(|cx| {
             loop {
@@ -264,6 +311,24 @@ impl Rest<'_> {
         }
         assert!(sent == 0, "the kernel sent more than it was given");
     }
+}
+
+/// Glommio leaves its sockets blocking and asks for MSG_DONTWAIT, which sendfile has not.
+fn set_nonblocking(fd: RawFd) -> io::Result<()> {
+    // SAFETY: plain fcntl on an open descriptor.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    // SAFETY: as above.
+    if flags < 0 || unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+fn send_file(socket: RawFd, file: RawFd, position: u64, length: usize) -> io::Result<usize> {
+    let mut offset = position as libc::off_t;
+    // SAFETY: both descriptors are open, `offset` lives through the call.
+    let sent = unsafe { libc::sendfile(socket, file, &mut offset, length) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
 }
 
 fn send(fd: RawFd, rest: &Rest<'_>) -> io::Result<usize> {

@@ -28,8 +28,8 @@ use super::clock::Instant;
 pub use executor::{Sleep, YieldNow, run_blocking, sleep_until, spawn, yield_now};
 pub use knobs::{DiskKnobs, Knobs, NetKnobs};
 pub use process::{
-    ProcessId, current_process, flip_bits, is_alive, kill, list_dir_of, power_cut, spawn_process,
-    spawn_process_on, wait_exit,
+    ProcessId, current_process, flip_bits, is_alive, kill, list_dir_of, page_cache, power_cut,
+    spawn_process, spawn_process_on, wait_exit,
 };
 use world::{World, try_world, world};
 

@@ -138,7 +138,14 @@ pub fn flip_bits(machine: &str, path: &Path, position: u64, mask: u8) -> std::io
     let mut volume = volume.borrow_mut();
     let inode = volume.lookup(path)?;
     volume.content_mut(inode)?.flip_bits(position, mask);
+    // What was read before is not what is on the disk: nobody sees the flip until it is read again.
+    w.page_cache.set(w.page_cache.get() + 1);
     Ok(())
+}
+
+/// Which page cache this is: what was read in an earlier one is gone.
+pub fn page_cache() -> u64 {
+    world().page_cache.get()
 }
 
 /// Names and lengths of what a directory of a machine's disk holds, as programs see it.

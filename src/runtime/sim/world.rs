@@ -37,6 +37,8 @@ pub(super) struct World {
     pub net: RefCell<Net>,
     /// Asked for so far: all, and the writes and syncs.
     pub disk_ops: Cell<(u64, u64)>,
+    /// Moves on when what the page cache held is to be forgotten.
+    pub page_cache: Cell<u64>,
     volumes: RefCell<BTreeMap<String, SharedVolume>>,
 }
 
@@ -103,6 +105,7 @@ impl World {
             processes: RefCell::new(BTreeMap::from([(ProcessId::ROOT, Process::root())])),
             net: RefCell::default(),
             disk_ops: Cell::default(),
+            page_cache: Cell::default(),
             volumes: RefCell::default(),
         })
     }

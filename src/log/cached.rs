@@ -1,0 +1,331 @@
+//! What readers have done with a closed segment, and what follows for the next one: where they stopped (the
+//! next fetch goes on there), which parts were read before (read again, they go through the page cache
+//! and stay there), which bytes in the cache passed their CRC (those are sent from there without a copy),
+//! and what was read ahead. One a segment, from its first read on; gone when it was idle for a while.
+//! Invariant: nothing is named for sending that was not checked when it was read into the cache.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::index::SegmentIndex;
+use super::segment::Segment;
+use super::{Chunk, FetchedRecords, Log, LogError, Memory, Result};
+use crate::limits::{READ_RANGES_REMEMBERED, READ_STOPS_REMEMBERED};
+use crate::runtime::{CachedFile, File, Notify, ReadBuf, spawn};
+use crate::types::Offset;
+use crate::wire::record_batch::{BatchHeader, HEADER_BYTES};
+
+/// Batches between two entries of an index that are looked at: of the smallest there are some 60.
+const LOCATE_BATCHES_MAX: usize = 64;
+
+/// The grain at which it is remembered what was read.
+const GRAIN_BYTES: u64 = 64 * 1024;
+
+#[derive(Default)]
+pub(super) struct SegmentReads {
+    file: Option<CachedFile>,
+    /// One bit a grain.
+    seen: Vec<u64>,
+    /// In the page cache, when last looked at, and whole batches with the right CRC: start..end.
+    checked: VecDeque<(u64, u64)>,
+    /// (the offset that is read next, the position of its batch)
+    stops: VecDeque<(Offset, u64)>,
+    ahead: Option<Ahead>,
+}
+
+/// One read beyond what was asked for.
+struct Ahead {
+    position: u64,
+    length: usize,
+    /// `None`: under way, or it failed.
+    bytes: Rc<RefCell<Option<ReadBuf>>>,
+    done: Notify,
+    under_way: Rc<std::cell::Cell<bool>>,
+    /// The shard's memory that it takes.
+    _hold: Hold,
+}
+
+/// Keeps memory accounted for as long as it is there.
+pub type Hold = Box<dyn std::any::Any>;
+
+impl SegmentReads {
+    /// Marks the range; true when all of it had been read before.
+    fn see(&mut self, position: u64, length: usize) -> bool {
+        let last = (position + length as u64 - 1) / GRAIN_BYTES;
+        let mut all = true;
+        for grain in position / GRAIN_BYTES..=last {
+            let (word, bit) = ((grain / 64) as usize, 1u64 << (grain % 64));
+            if word >= self.seen.len() {
+                self.seen.resize(word + 1, 0);
+            }
+            all &= self.seen[word] & bit != 0;
+            self.seen[word] |= bit;
+        }
+        all
+    }
+
+    fn check(&mut self, mut start: u64, mut end: u64) {
+        self.checked.retain(|&(from, to)| {
+            let apart = to < start || end < from;
+            if !apart {
+                (start, end) = (start.min(from), end.max(to));
+            }
+            apart
+        });
+        self.checked.push_back((start, end));
+        if self.checked.len() > READ_RANGES_REMEMBERED {
+            self.checked.pop_front();
+        }
+    }
+
+    /// What is read into the cache anew is not what was checked.
+    fn uncheck(&mut self, start: u64, end: u64) {
+        self.checked.retain(|&(from, to)| to <= start || end <= from);
+    }
+
+    fn stop(&mut self, offset: Offset, position: u64) {
+        if self.stops.iter().any(|s| s.0 == offset) {
+            return;
+        }
+        self.stops.push_back((offset, position));
+        if self.stops.len() > READ_STOPS_REMEMBERED {
+            self.stops.pop_front();
+        }
+    }
+
+    fn stopped_at(&self, offset: Offset) -> Option<u64> {
+        self.stops.iter().find(|s| s.0 == offset).map(|s| s.1)
+    }
+}
+
+impl Segment {
+    /// Where the batch of `offset` begins, if a reader stopped there.
+    pub fn stopped_at(&self, offset: Offset) -> Option<u64> {
+        self.reads.borrow().as_ref().and_then(|r| r.stopped_at(offset))
+    }
+
+    /// Readers of a closed segment go on at `offset`, whose batch is at `position`.
+    pub fn note_stop(&self, offset: Offset, position: u64) {
+        if self.finished.get() {
+            self.reads.borrow_mut().get_or_insert_default().stop(offset, position);
+        }
+    }
+
+    /// Reads a range: what was read ahead, else from the device; through the page cache (and then
+    /// `true`) when it is not the first time.
+    pub async fn read_range(
+        &self,
+        file: &File,
+        position: u64,
+        length: usize,
+    ) -> std::io::Result<(ReadBuf, bool)> {
+        if !self.finished.get() || length == 0 {
+            return Ok((file.read_at(position, length).await?, false));
+        }
+        if let Some(bytes) = self.take_ahead(position, length).await {
+            return Ok((bytes, false));
+        }
+        let again = self.reads.borrow_mut().get_or_insert_default().see(position, length);
+        if !again {
+            return Ok((file.read_at(position, length).await?, false));
+        }
+        let known = self.reads.borrow().as_ref().and_then(|r| r.file.clone());
+        let cached = match known {
+            Some(cached) => cached,
+            None => {
+                let cached = CachedFile::beside(file).await?;
+                self.reads.borrow_mut().get_or_insert_default().file = Some(cached.clone());
+                cached
+            }
+        };
+        if let Some(reads) = self.reads.borrow_mut().as_mut() {
+            reads.uncheck(position, position + length as u64);
+        }
+        Ok((cached.read_at(position, length).await?, true))
+    }
+
+    /// Whole batches that were read into the page cache and are what was written.
+    pub fn note_checked(&self, start: u64, end: u64) {
+        self.reads.borrow_mut().get_or_insert_default().check(start, end);
+    }
+
+    async fn take_ahead(&self, position: u64, length: usize) -> Option<ReadBuf> {
+        let ahead = {
+            let mut reads = self.reads.borrow_mut();
+            let there = |a: &mut Ahead| a.position == position && a.length >= length;
+            reads.as_mut().and_then(|r| r.ahead.take_if(there))?
+        };
+        while ahead.under_way.get() {
+            let done = ahead.done.notified();
+            if ahead.under_way.get() {
+                done.await;
+            }
+        }
+        let bytes = ahead.bytes.borrow_mut().take()?;
+        (bytes.len() >= length).then(|| bytes.slice(..length))
+    }
+
+    /// Begins to read what a sequential reader asks for next, if that is not here already.
+    fn read_ahead(&self, file: &File, position: u64, length: usize, hold: Hold) {
+        let mut reads = self.reads.borrow_mut();
+        let reads = reads.get_or_insert_default();
+        if reads.ahead.is_some() || reads.see(position, length) {
+            return;
+        }
+        let ahead = Ahead {
+            position,
+            length,
+            bytes: Rc::default(),
+            done: Notify::new(),
+            under_way: Rc::new(std::cell::Cell::new(true)),
+            _hold: hold,
+        };
+        let (file, bytes, done) = (file.clone(), ahead.bytes.clone(), ahead.done.clone());
+        let under_way = ahead.under_way.clone();
+        reads.ahead = Some(ahead);
+        spawn(async move {
+            // An error is met again, and told, by the reader itself.
+            *bytes.borrow_mut() = file.read_at(position, length).await.ok();
+            under_way.set(false);
+            done.notify_waiters();
+        });
+    }
+
+    /// Nobody came for it in time.
+    pub fn forget_ahead(&self) {
+        if let Some(reads) = self.reads.borrow_mut().as_mut() {
+            reads.ahead = None;
+        }
+    }
+}
+
+impl Log {
+    /// As `read`, for records that are only sent: a range of a closed segment that is in the page
+    /// cache and was checked is named, not read. `ahead` lends memory to read on in advance.
+    pub async fn read_to_send(
+        &self,
+        from: Offset,
+        up_to: Offset,
+        max_bytes: usize,
+        min_one: bool,
+        ahead: &dyn Fn(usize) -> Option<Hold>,
+    ) -> Result<FetchedRecords> {
+        if let Some(records) = self.cached_range(from, up_to, max_bytes).await? {
+            return Ok(records);
+        }
+        let resumed = self.inner.state.borrow().segment_for(from).stopped_at(from).is_some();
+        let records = self.read(from, up_to, max_bytes, min_one).await?;
+        let last = records.chunks.last().map(|chunk| &chunk.memory);
+        if resumed && matches!(last, Some(Memory::Read(_))) {
+            self.begin_ahead(&records, (from, up_to), max_bytes, ahead);
+        }
+        Ok(records)
+    }
+
+    /// The read that follows this one, of the same size.
+    fn begin_ahead(
+        &self,
+        records: &FetchedRecords,
+        (from, up_to): (Offset, Offset),
+        max_bytes: usize,
+        ahead: &dyn Fn(usize) -> Option<Hold>,
+    ) {
+        let Some(next) = super::reader::next_offset(records).filter(|next| *next > from) else {
+            return;
+        };
+        let segment = self.inner.state.borrow().segment_for(next);
+        let (Some(position), Some(file)) = (segment.stopped_at(next), segment.file_now()) else {
+            return;
+        };
+        let left = segment.written.get().saturating_sub(position);
+        let length = super::reader::read_bytes(max_bytes).min(left as usize);
+        if !segment.finished.get() || segment.next.get() > up_to || length == 0 {
+            return;
+        }
+        if let Some(hold) = ahead(length) {
+            segment.read_ahead(&file, position, length, hold);
+            let read_ahead = &mut self.inner.state.borrow_mut().read_ahead;
+            if !read_ahead.iter().any(|s| Rc::ptr_eq(s, &segment)) {
+                read_ahead.push(segment);
+            }
+        }
+    }
+
+    /// `None`: it is not all in memory, or it was not checked, or nothing is known of the file.
+    async fn cached_range(
+        &self,
+        from: Offset,
+        up_to: Offset,
+        max_bytes: usize,
+    ) -> Result<Option<FetchedRecords>> {
+        let (segment, interval) = {
+            let state = self.inner.state.borrow();
+            state.check_range(from)?;
+            (state.segment_for(from), state.config.index_interval_bytes)
+        };
+        if !segment.finished.get() || segment.next.get() > up_to.min(self.written_offset()) {
+            return Ok(None);
+        }
+        let file = segment.reads.borrow().as_ref().and_then(|r| r.file.clone());
+        let Some(file) = file else { return Ok(None) };
+        let dir = &self.inner.dir;
+        let indexed = segment.with_index(dir, interval, |i| i.lookup(from).map_or(0, |e| e.1));
+        let start = match indexed.await {
+            // Compaction was here: the way through the files begins again.
+            Err(LogError::Replaced(_)) => None,
+            indexed => locate(&file, indexed?, from, segment.written.get()),
+        };
+        let checked = start.and_then(|start| segment.checked_to(start));
+        let (Some(start), Some(checked)) = (start, checked) else { return Ok(None) };
+        let written = segment.written.get();
+        let limit = (start + max_bytes as u64).min(checked);
+        let last = |i: &SegmentIndex| i.last_position_up_to(limit);
+        let end = match limit == written {
+            true => Some(written),
+            false => segment.with_index(dir, interval, last).await.unwrap_or_default(),
+        };
+        let Some(end) = end.filter(|end| *end > start) else { return Ok(None) };
+        let length = (end - start) as usize;
+        if !file.is_resident(start, length) {
+            return Ok(None);
+        }
+        let mut records = FetchedRecords::default();
+        records.push(Chunk { memory: Memory::Cached(file, start), start: 0, end: length });
+        Ok(Some(records))
+    }
+
+    /// Each second: what was read ahead and not asked for is let go.
+    pub fn forget_ahead(&self) {
+        let read_ahead = std::mem::take(&mut self.inner.state.borrow_mut().read_ahead);
+        for segment in read_ahead {
+            segment.forget_ahead();
+        }
+    }
+}
+
+impl Segment {
+    /// Up to where the bytes from `start` on were checked.
+    fn checked_to(&self, start: u64) -> Option<u64> {
+        let reads = self.reads.borrow();
+        let mut checked = reads.as_ref()?.checked.iter();
+        checked.find(|c| c.0 <= start && start < c.1).map(|c| c.1)
+    }
+}
+
+/// Where the batch of `from` begins, by the heads of the batches from `position` on; only as far as
+/// they are in memory.
+fn locate(file: &CachedFile, position: u64, from: Offset, written: u64) -> Option<u64> {
+    let mut at = position;
+    for _ in 0..LOCATE_BATCHES_MAX {
+        if at + HEADER_BYTES as u64 > written {
+            return None;
+        }
+        let header = BatchHeader::parse(&file.read_now(at, HEADER_BYTES)?).ok()?;
+        if header.last_offset() >= from {
+            return Some(at);
+        }
+        at += header.size_bytes() as u64;
+    }
+    None
+}

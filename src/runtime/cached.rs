@@ -1,0 +1,90 @@
+//! Files read through the page cache, for what many readers want: the kernel keeps it and sends it
+//! without a copy (`Stream::send_file`). Read-only; the same bytes as the O_DIRECT `File` of that
+//! path, as long as nobody writes to it any more.
+//! Belongs to the executor that opened it. In the simulator what was read once is resident.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+
+use super::disk::Backend;
+use super::{File, ReadBuf, real, sim};
+
+#[derive(Clone)]
+pub struct CachedFile(pub(super) Inner);
+
+#[derive(Clone)]
+pub(super) enum Inner {
+    Real(real::cached::CachedFile),
+    Sim(Simulated),
+}
+
+#[derive(Clone)]
+pub(super) struct Simulated {
+    file: sim::disk::File,
+    /// What was read: where, in which page cache, and the bytes as they were then.
+    resident: Rc<RefCell<Vec<Resident>>>,
+}
+
+struct Resident {
+    position: u64,
+    cache: u64,
+    bytes: Vec<u8>,
+}
+
+impl Simulated {
+    fn now(&self, position: u64, length: usize) -> Option<Vec<u8>> {
+        let cache = sim::page_cache();
+        self.resident.borrow_mut().retain(|r| r.cache == cache);
+        self.resident.borrow().iter().find_map(|r| {
+            let from = usize::try_from(position.checked_sub(r.position)?).ok()?;
+            r.bytes.get(from..from + length).map(<[u8]>::to_vec)
+        })
+    }
+
+    pub(super) async fn read_at(&self, position: u64, length: usize) -> io::Result<Vec<u8>> {
+        if let Some(bytes) = self.now(position, length) {
+            return Ok(bytes);
+        }
+        let cache = sim::page_cache();
+        let bytes = self.file.read_at(position, length).await?;
+        self.resident.borrow_mut().push(Resident { position, cache, bytes: bytes.clone() });
+        Ok(bytes)
+    }
+}
+
+impl CachedFile {
+    /// Of a file that is open: the same one, wherever its path leads by now.
+    pub async fn beside(file: &File) -> io::Result<CachedFile> {
+        Ok(CachedFile(match file.backend() {
+            Backend::Real(file) => Inner::Real(real::cached::CachedFile::beside(file).await?),
+            Backend::Sim(file) => {
+                Inner::Sim(Simulated { file: file.clone(), resident: Rc::default() })
+            }
+        }))
+    }
+
+    /// Whether all of the range is in memory now, so that sending it waits for no device.
+    pub fn is_resident(&self, position: u64, length: usize) -> bool {
+        match &self.0 {
+            Inner::Real(file) => file.is_resident(position, length as u64),
+            Inner::Sim(file) => file.now(position, length).is_some(),
+        }
+    }
+
+    /// Only what is in memory: `None` when the device would have to be waited for.
+    pub fn read_now(&self, position: u64, length: usize) -> Option<ReadBuf> {
+        match &self.0 {
+            Inner::Real(file) => file.read_now(position, length).map(ReadBuf::from),
+            Inner::Sim(file) => file.now(position, length).map(ReadBuf::from),
+        }
+    }
+
+    /// Reads it into the page cache as well. Shorter only at the end of the file.
+    pub async fn read_at(&self, position: u64, length: usize) -> io::Result<ReadBuf> {
+        match &self.0 {
+            Inner::Real(file) => Ok(file.read_at(position, length).await?.into()),
+            Inner::Sim(file) => Ok(file.read_at(position, length).await?.into()),
+        }
+    }
+}
