@@ -197,8 +197,7 @@ impl Report {
         if let Some(r) = &self.replay {
             let _ = writeln!(
                 out,
-                "  replayed     {:>11} records/s   {:>8.1} MB/s   {:>13} records from the start, {}",
-                "",
+                "  replayed     {:>32.1} MB/s   {:>13} records from the start, {}",
                 r.mb_per_s,
                 grouped(r.records),
                 match r.caught_up_s {
@@ -227,6 +226,27 @@ impl Report {
             _ => "nothing was read in the measured period",
         };
         percentile_row(out, "end to end", &self.end_to_end, unread);
+        if self.generator_lateness.is_some() {
+            percentile_row(out, "of these ours", &self.generator_lateness, "");
+        }
+        self.text_phases(out);
+    }
+
+    /// Only where there are more than the warm-up and one phase.
+    fn text_phases(&self, out: &mut String) {
+        if self.phases.iter().filter(|p| p.measured).count() < 2 {
+            return;
+        }
+        let _ = writeln!(out, "\nphases          intended/s    produced/s  ack p50 / p99 / p99.9");
+        for p in self.phases.iter().filter(|p| p.measured) {
+            let rate = match p.rate {
+                None => "full".to_string(),
+                Some((from, to)) if from == to => grouped(from as u64),
+                Some((from, to)) => format!("{}-{}", grouped(from as u64), grouped(to as u64)),
+            };
+            let per_s = grouped(p.produced_records_per_s.round() as u64);
+            let _ = writeln!(out, "  {:<10} {rate:>15} {per_s:>13}  {}", p.name, three(&p.ack));
+        }
     }
 
     fn text_cost(&self, out: &mut String) {
