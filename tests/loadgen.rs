@@ -10,7 +10,7 @@ use rdkafka::message::{Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use spindle::config::BrokerConfig;
 use spindle::loadgen::stamp::{STAMP_BYTES, Stamp};
-use spindle::loadgen::{Acks, Report, Surroundings, Workload, run};
+use spindle::loadgen::{Report, Surroundings, Workload, run};
 use spindle::node::{Node, free_port_range};
 use spindle::types::Compression;
 
@@ -40,47 +40,15 @@ impl Broker {
     fn workload(&self, topic: &str) -> Workload {
         Workload {
             bootstrap: self.bootstrap.clone(),
-            broker_name: "Spindle".to_string(),
             topic: topic.to_string(),
-            topics: 1,
             partitions: Some(4),
-            partitions_default: 4,
-            replication_factor: -1,
-            topic_configs: Vec::new(),
             keep_topic: true,
-            producers: 1,
-            consumers: 1,
-            threads: 1,
-            cpus: Vec::new(),
             sizes: "100".parse().unwrap(),
-            keys: "none".parse().unwrap(),
-            key_bytes: 16,
-            payload: "entropy:6".parse().unwrap(),
-            headers: 0,
-            header_bytes: 16,
-            arrivals: "fixed".parse().unwrap(),
-            rate: 0.0,
             duration: Duration::from_secs(60),
-            warmup: Duration::ZERO,
-            phases: Vec::new(),
-            records: None,
-            find: None,
-            replay_consumers: 0,
-            replay_after: Duration::ZERO,
-            prefill: 0,
-            acks: Acks::All,
-            compression: Compression::None,
             linger: Duration::from_millis(2),
             batch_bytes: 16 << 10,
-            in_flight: 5,
-            idempotence: false,
-            seed: 1,
             request_timeout: Duration::from_secs(30),
-            drain_timeout: Duration::from_secs(10),
-            fetch_wait: Duration::from_millis(100),
-            fetch_min_bytes: 1,
-            fetch_partition_bytes: 1 << 20,
-            fetch_bytes: 8 << 20,
+            ..Workload::default()
         }
     }
 }

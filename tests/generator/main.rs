@@ -12,10 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use spindle::loadgen::{
-    self, Acks, ArrivalLaw, KeyLaw, PayloadSource, Report, SizeLaw, Surroundings, Tick, Workload,
-};
-use spindle::types::Compression;
+use spindle::loadgen::{self, Report, SizeLaw, Surroundings, Tick, Workload};
 
 /// A second of two producers and two consumers at 2,000 records a second.
 fn workload(bootstrap: String) -> Workload {
@@ -23,45 +20,13 @@ fn workload(bootstrap: String) -> Workload {
         bootstrap,
         broker_name: "broker".to_string(),
         topic: common::unique("load"),
-        topics: 1,
-        partitions: None,
-        partitions_default: 4,
-        replication_factor: -1,
-        topic_configs: Vec::new(),
-        keep_topic: false,
         producers: 2,
         consumers: 2,
-        threads: 1,
-        cpus: Vec::new(),
         sizes: SizeLaw::Fixed(200),
-        keys: KeyLaw::None,
-        key_bytes: 16,
-        payload: PayloadSource::Entropy(6.0),
-        headers: 0,
-        header_bytes: 16,
-        arrivals: ArrivalLaw::Fixed,
         rate: 2000.0,
-        duration: Duration::from_secs(1),
-        warmup: Duration::ZERO,
-        phases: Vec::new(),
-        records: None,
-        find: None,
-        replay_consumers: 0,
-        replay_after: Duration::ZERO,
-        prefill: 0,
-        acks: Acks::All,
-        compression: Compression::None,
-        linger: Duration::from_millis(5),
-        batch_bytes: 65_536,
-        in_flight: 5,
-        idempotence: false,
-        seed: 1,
         request_timeout: Duration::from_secs(20),
         drain_timeout: Duration::from_secs(5),
-        fetch_wait: Duration::from_millis(100),
-        fetch_min_bytes: 1,
-        fetch_partition_bytes: 1 << 20,
-        fetch_bytes: 8 << 20,
+        ..Workload::default()
     }
 }
 

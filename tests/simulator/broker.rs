@@ -25,7 +25,29 @@ pub struct Broker {
     healthy: Knobs,
     pub pid: Cell<Option<ProcessId>>,
     stop: RefCell<Option<OneshotSender<()>>>,
-    counters: Rc<RefCell<Vec<Arc<ShardCounters>>>>,
+    counters: Counters,
+}
+
+pub type Counters = Rc<RefCell<Vec<Arc<ShardCounters>>>>;
+
+/// A broker in a process of its own; it stops cleanly when the sender is used or dropped.
+pub fn spawn_broker(
+    machine: &str,
+    overrides: Vec<String>,
+    counters: Counters,
+) -> (ProcessId, OneshotSender<()>) {
+    let (stop, stopped) = oneshot::<()>();
+    let pid = sim::spawn_process_on(machine, "broker", async move {
+        let config = BrokerConfig::load(None, &overrides).unwrap_or_else(|e| panic!("{e}"));
+        let node = Node::start_tasks(config)
+            .await
+            .unwrap_or_else(|e| panic!("the broker does not start: {e}"));
+        *counters.borrow_mut() = node.counters.clone();
+        // Dropped unsent when the next one is started: by then this one is dead.
+        let _ = stopped.await;
+        node.stop_tasks().await;
+    });
+    (pid, stop)
 }
 
 impl Broker {
@@ -47,19 +69,7 @@ impl Broker {
 
     pub fn start(&self) {
         assert!(!self.is_up());
-        let overrides = self.overrides.clone();
-        let counters = self.counters.clone();
-        let (stop, stopped) = oneshot::<()>();
-        let pid = sim::spawn_process_on(MACHINE, "broker", async move {
-            let config = BrokerConfig::load(None, &overrides).unwrap_or_else(|e| panic!("{e}"));
-            let node = Node::start_tasks(config)
-                .await
-                .unwrap_or_else(|e| panic!("the broker does not start: {e}"));
-            *counters.borrow_mut() = node.counters.clone();
-            // Dropped unsent when the next one is started: by then this one is dead.
-            let _ = stopped.await;
-            node.stop_tasks().await;
-        });
+        let (pid, stop) = spawn_broker(MACHINE, self.overrides.clone(), self.counters.clone());
         self.pid.set(Some(pid));
         // The old sender belongs to a process that is gone.
         self.stop.replace(Some(stop));

@@ -10,16 +10,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use spindle::config::BrokerConfig;
 use spindle::loadgen::client::ClientError;
-use spindle::metrics::ShardCounters;
-use spindle::node::Node;
-use spindle::runtime::mailbox::{OneshotSender, oneshot};
+use spindle::runtime::mailbox::OneshotSender;
 use spindle::runtime::sim::{self, ProcessId, Simulation};
 use spindle::runtime::{sleep, spawn, timeout, wall_clock_ms};
 use spindle::types::Compression;
 use spindle::wire::records::{BatchBuilder, for_each_record};
 
+use crate::broker::{Counters, spawn_broker};
 use crate::client::{Client, LIMIT, expect_transient, read_partition};
 use crate::history::batch_at;
 
@@ -28,8 +26,6 @@ const TOPIC: &str = "table";
 const KEYS: usize = 24;
 const PROGRESS_LIMIT: Duration = Duration::from_secs(60);
 const DELETE_RETENTION_MS: i64 = 400;
-
-type Counters = Rc<RefCell<Vec<std::sync::Arc<ShardCounters>>>>;
 
 struct Table {
     rng: RefCell<fastrand::Rng>,
@@ -73,18 +69,7 @@ fn overrides(rng: &mut fastrand::Rng) -> Vec<String> {
 
 impl Table {
     fn start(self: &Rc<Self>, overrides: &[String]) {
-        let overrides = overrides.to_vec();
-        let (stop, stopped) = oneshot::<()>();
-        let counters = self.counters.clone();
-        let pid = sim::spawn_process_on(MACHINE, "broker", async move {
-            let config = BrokerConfig::load(None, &overrides).unwrap_or_else(|e| panic!("{e}"));
-            let node = Node::start_tasks(config)
-                .await
-                .unwrap_or_else(|e| panic!("the broker does not start: {e}"));
-            *counters.borrow_mut() = node.counters.clone();
-            let _ = stopped.await;
-            node.stop_tasks().await;
-        });
+        let (pid, stop) = spawn_broker(MACHINE, overrides.to_vec(), self.counters.clone());
         self.pid.set(Some(pid));
         self.stop.replace(Some(stop));
     }

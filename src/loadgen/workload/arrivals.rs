@@ -161,15 +161,14 @@ impl Arrivals {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::workload;
+    use super::super::Workload;
     use super::*;
 
     const SECOND: u64 = 1_000_000_000;
 
     fn schedule(phases: &[&str]) -> Schedule {
-        let mut w = workload();
-        w.warmup = std::time::Duration::ZERO;
-        w.phases = phases.iter().map(|p| p.parse().unwrap()).collect();
+        let phases = phases.iter().map(|p| p.parse().unwrap()).collect();
+        let w = Workload { warmup: std::time::Duration::ZERO, phases, ..Workload::default() };
         Schedule::new(&w, 7)
     }
 

@@ -127,7 +127,6 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::workload;
     use super::*;
 
     /// Printed by `Utils.murmur2` and `toPositive(…) % 12` of Kafka 4.3.1.
@@ -151,7 +150,7 @@ mod tests {
     }
 
     fn keys(law: &str, seed: u64, producer: u32) -> Keys {
-        let mut w = workload();
+        let mut w = Workload::default();
         (w.keys, w.seed) = (law.parse().unwrap(), seed);
         Keys::new(&w, producer).unwrap()
     }
@@ -211,6 +210,6 @@ mod tests {
         assert_ne!(take(1, 0), take(2, 0));
         assert_ne!(take(1, 0), take(1, 1));
         assert!(take(1, 0).iter().all(|k| k.len() == 16 && k.starts_with("0000000000")));
-        assert!(Keys::new(&workload(), 0).is_none());
+        assert!(Keys::new(&Workload::default(), 0).is_none());
     }
 }

@@ -150,6 +150,56 @@ fn in_range<T: PartialOrd + std::fmt::Display>(
     Ok(())
 }
 
+/// A second at full speed of one producer and one consumer: what is not said otherwise.
+impl Default for Workload {
+    fn default() -> Workload {
+        Workload {
+            bootstrap: String::new(),
+            broker_name: "Spindle".to_string(),
+            topic: "bench".to_string(),
+            topics: 1,
+            partitions: None,
+            partitions_default: 4,
+            replication_factor: -1,
+            topic_configs: Vec::new(),
+            keep_topic: false,
+            producers: 1,
+            consumers: 1,
+            threads: 1,
+            cpus: Vec::new(),
+            sizes: SizeLaw::Fixed(1024),
+            keys: KeyLaw::None,
+            key_bytes: 16,
+            payload: PayloadSource::Entropy(6.0),
+            headers: 0,
+            header_bytes: 16,
+            arrivals: ArrivalLaw::Fixed,
+            rate: 0.0,
+            duration: Duration::from_secs(1),
+            warmup: Duration::ZERO,
+            phases: Vec::new(),
+            records: None,
+            find: None,
+            replay_consumers: 0,
+            replay_after: Duration::ZERO,
+            prefill: 0,
+            acks: Acks::All,
+            compression: Compression::None,
+            linger: Duration::from_millis(5),
+            batch_bytes: 64 << 10,
+            in_flight: 5,
+            idempotence: false,
+            seed: 1,
+            request_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(10),
+            fetch_wait: Duration::from_millis(100),
+            fetch_min_bytes: 1,
+            fetch_partition_bytes: 1 << 20,
+            fetch_bytes: 8 << 20,
+        }
+    }
+}
+
 impl Workload {
     /// One sentence about the first value that can't be.
     pub fn validate(&self) -> Result<(), String> {
@@ -253,56 +303,8 @@ fn topic_char(c: char) -> bool {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    /// What the command line makes without options, in small.
-    pub(crate) fn workload() -> Workload {
-        Workload {
-            bootstrap: String::new(),
-            broker_name: "Spindle".to_string(),
-            topic: "bench".to_string(),
-            topics: 1,
-            partitions: None,
-            partitions_default: 4,
-            replication_factor: -1,
-            topic_configs: Vec::new(),
-            keep_topic: false,
-            producers: 1,
-            consumers: 1,
-            threads: 1,
-            cpus: Vec::new(),
-            sizes: SizeLaw::Fixed(1024),
-            keys: KeyLaw::None,
-            key_bytes: 16,
-            payload: PayloadSource::Entropy(6.0),
-            headers: 0,
-            header_bytes: 16,
-            arrivals: ArrivalLaw::Fixed,
-            rate: 0.0,
-            duration: Duration::from_secs(1),
-            warmup: Duration::ZERO,
-            phases: Vec::new(),
-            records: None,
-            find: None,
-            replay_consumers: 0,
-            replay_after: Duration::ZERO,
-            prefill: 0,
-            acks: Acks::All,
-            compression: Compression::None,
-            linger: Duration::from_millis(5),
-            batch_bytes: 64 << 10,
-            in_flight: 5,
-            idempotence: false,
-            seed: 1,
-            request_timeout: Duration::from_secs(10),
-            drain_timeout: Duration::from_secs(10),
-            fetch_wait: Duration::from_millis(100),
-            fetch_min_bytes: 1,
-            fetch_partition_bytes: 1 << 20,
-            fetch_bytes: 8 << 20,
-        }
-    }
 
     #[test]
     fn what_can_t_be_is_a_sentence() {
@@ -332,9 +334,9 @@ pub(crate) mod tests {
             ),
             (|w| w.rate = f64::INFINITY, "--rate"),
         ];
-        assert_eq!(workload().validate(), Ok(()));
+        assert_eq!(Workload::default().validate(), Ok(()));
         for (change, part) in cases {
-            let mut w = workload();
+            let mut w = Workload::default();
             change(&mut w);
             let sentence = w.validate().unwrap_err();
             assert!(sentence.contains(part), "{sentence}");

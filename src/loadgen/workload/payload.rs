@@ -312,11 +312,10 @@ impl Headers {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::tests::workload;
     use super::*;
 
     fn payload(sizes: &str, source: &str, seed: u64) -> Result<Payload, String> {
-        let mut w = workload();
+        let mut w = Workload::default();
         (w.sizes, w.payload, w.seed) = (sizes.parse()?, source.parse()?, seed);
         w.validate()?;
         Ok(Payload::new(Arc::new(PayloadPool::new(&w)?), 3))
@@ -455,7 +454,7 @@ mod tests {
 
     #[test]
     fn headers_differ_from_record_to_record() {
-        let mut w = workload();
+        let mut w = Workload::default();
         (w.headers, w.header_bytes) = (3, 20);
         let mut headers = Headers::new(&w);
         let first = headers.block().to_vec();

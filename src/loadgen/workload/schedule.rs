@@ -86,7 +86,6 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::workload;
     use super::*;
 
     fn line(from: f64, to: f64) -> Rate {
@@ -95,10 +94,12 @@ mod tests {
 
     #[test]
     fn a_moment_belongs_to_the_span_that_it_is_in() {
-        let mut w = workload();
-        w.rate = 100.0;
-        w.warmup = std::time::Duration::from_nanos(100);
-        w.duration = std::time::Duration::from_nanos(200);
+        let mut w = Workload {
+            rate: 100.0,
+            warmup: std::time::Duration::from_nanos(100),
+            duration: std::time::Duration::from_nanos(200),
+            ..Workload::default()
+        };
         let s = Schedule::new(&w, 50);
         assert_eq!((s.span(0), s.span(149), s.span(150)), (Some(0), Some(0), Some(1)));
         assert_eq!((s.span(349), s.span(350), s.end_ns()), (Some(1), None, 350));
@@ -111,13 +112,13 @@ mod tests {
 
     #[test]
     fn phases_replace_rate_and_duration_and_lend_the_warm_up_their_first_rate() {
-        let mut w = workload();
-        w.warmup = std::time::Duration::from_secs(1);
-        w.phases = vec![
+        let phases = vec![
             "name=ramp,duration=10,rate=100..300".parse().unwrap(),
             "name=pause,duration=1,rate=10,measure=no".parse().unwrap(),
             "name=full,duration=2".parse().unwrap(),
         ];
+        let warmup = std::time::Duration::from_secs(1);
+        let w = Workload { warmup, phases, ..Workload::default() };
         let s = Schedule::new(&w, 0);
         let rates: Vec<Rate> = s.spans.iter().map(|s| s.rate).collect();
         assert_eq!(rates, [line(100.0, 100.0), line(100.0, 300.0), line(10.0, 10.0), Rate::Full]);
