@@ -20,7 +20,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shard", &["partition", "controller", "log", "runtime", "wire"]),
     ("api", &["shard", "partition", "controller", "wire"]),
     ("server", &["api", "shard", "runtime", "wire"]),
-    ("loadgen", &["runtime", "wire"]),
+    ("client", &["runtime", "wire"]),
+    ("loadgen", &["client", "runtime", "wire"]),
     ("node", &["server", "shard", "controller", "log", "runtime"]),
     ("cli", &["node", "loadgen", "log", "runtime"]),
 ];
@@ -151,7 +152,7 @@ fn only_runtime_names_glommio_and_only_api_and_wire_name_error_codes() {
         if from != "runtime" && code.contains("glommio") {
             wrong.push(format!("{}: names glommio", path.display()));
         }
-        let may = ["api", "wire", "loadgen"].contains(&from.as_str());
+        let may = ["api", "wire", "client", "loadgen"].contains(&from.as_str());
         if !may && code.contains("error_code::") {
             wrong.push(format!("{}: names Kafka error codes", path.display()));
         }

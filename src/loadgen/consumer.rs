@@ -9,9 +9,9 @@ pub mod replay;
 
 use std::sync::Arc;
 
-use super::client::{ClientError, Connection, error_name};
 use super::control::Control;
 use super::stats::{Latency, ThreadStats};
+use crate::client::{ClientError, Connection, error_name};
 use crate::runtime::{now, yield_if_needed};
 use fetcher::{Assigned, Fetcher};
 use reader::Reader;

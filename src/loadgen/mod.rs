@@ -4,9 +4,7 @@
 //! Runs on its own executor threads (`run`); knows brokers only over the wire.
 //! Not here: the command line (`cli/bench.rs`), starting a broker.
 
-pub mod admin;
 mod check;
-pub mod client;
 pub mod compare;
 mod consumer;
 mod control;

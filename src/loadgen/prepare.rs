@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::admin::{ClusterMetadata, LATEST, TopicMetadata, resolve};
-use super::client::{ClientError, Connection, error_name, forbidden};
 use super::control::{Layout, Node, Place, TopicPlace};
 use super::report::Prepare;
 use super::workload::Workload;
+use crate::client::admin::{ClusterMetadata, LATEST, TopicMetadata, resolve};
+use crate::client::{ClientError, Connection, error_name, forbidden};
 use crate::runtime::{now, sleep};
 
 /// How long a new topic may take to have a working leader for every partition.

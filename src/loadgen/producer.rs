@@ -21,12 +21,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::admin::{LATEST, PRODUCE_BY_ID, PRODUCE_KEY, PRODUCE_VERSIONS, PRODUCE_WAITS_ITSELF};
-use super::client::{ClientError, Completion, Connection, RawRequest, error_name, forbidden};
 use super::control::{Control, PartitionSent};
 use super::stamp::Stamp;
 use super::stats::{Latency, ThreadStats};
 use super::workload::{Acks, Arrivals, Due, Headers, Keys, Payload, partition_of};
+use crate::client::admin::{
+    LATEST, PRODUCE_BY_ID, PRODUCE_KEY, PRODUCE_VERSIONS, PRODUCE_WAITS_ITSELF,
+};
+use crate::client::{ClientError, Completion, Connection, RawRequest, error_name, forbidden};
 use crate::runtime::{Notify, now, sleep, spawn, timeout, wall_clock_ms, yield_if_needed};
 use crate::wire::produce;
 use crate::wire::records::BatchBuilder;

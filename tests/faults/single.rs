@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use spindle::client::{ClientError, Connection};
 use spindle::config::BrokerConfig;
-use spindle::loadgen::client::{ClientError, Connection};
 use spindle::node::Node;
 use spindle::runtime::mailbox::{OneshotSender, oneshot};
 use spindle::runtime::sim::{self, Simulation};

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use spindle::loadgen::admin::{ClusterMetadata, EARLIEST};
-use spindle::loadgen::client::{ClientError, Connection};
+use spindle::client::admin::{ClusterMetadata, EARLIEST};
+use spindle::client::{ClientError, Connection};
 use spindle::runtime::{random_u64, sleep};
 use spindle::types::TopicId;
 use spindle::wire::fetch::{FetchPartition, FetchRequest, FetchTopic};

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use spindle::loadgen::client::ClientError;
+use spindle::client::ClientError;
 use spindle::runtime::mailbox::OneshotSender;
 use spindle::runtime::sim::{self, ProcessId, Simulation};
 use spindle::runtime::{sleep, spawn, timeout, wall_clock_ms};

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use spindle::loadgen::client::ClientError;
+use spindle::client::ClientError;
 use spindle::runtime::sleep;
 use spindle::types::TopicId;
 use spindle::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};

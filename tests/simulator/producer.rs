@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use spindle::loadgen::client::ClientError;
+use spindle::client::ClientError;
 use spindle::runtime::{sleep, wall_clock_ms};
 use spindle::types::TopicId;
 use spindle::wire::produce::ProducePartitionResponse;

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use spindle::loadgen::client::ClientError;
+use spindle::client::ClientError;
 use spindle::runtime::sim::{self, Simulation};
 use spindle::runtime::{Notify, sleep, spawn, timeout};
 

@@ -14,7 +14,7 @@ use kafka_protocol::messages::delete_records_request::{
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::{DeleteRecordsRequest, DeleteTopicsRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
-use spindle::loadgen::client::ClientError;
+use spindle::client::ClientError;
 use spindle::runtime::{sleep, wall_clock_ms};
 use spindle::types::{Compression, TopicId};
 use spindle::wire::records::{BatchBuilder, for_each_record};

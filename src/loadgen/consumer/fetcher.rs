@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::admin::FETCH_WAITS_ITSELF;
-use super::super::client::{Asked, ClientError, Connection, error_name, forbidden};
 use super::super::control::Control;
+use crate::client::admin::FETCH_WAITS_ITSELF;
+use crate::client::{Asked, ClientError, Connection, error_name, forbidden};
 use crate::runtime::{now, sleep};
 use crate::types::TopicId;
 use crate::wire::fetch::{

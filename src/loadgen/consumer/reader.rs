@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use super::super::check::SequenceCheck;
-use super::super::client::ClientError;
 use super::super::control::{ConsumerSeen, Control};
 use super::super::stamp::Stamp;
 use super::fetcher::{Part, malformed};
+use crate::client::ClientError;
 use crate::wire::record_batch::BatchHeader;
 use crate::wire::records::for_each_record;
 

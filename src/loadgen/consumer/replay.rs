@@ -6,12 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::admin::EARLIEST;
-use super::super::client::{ClientError, Connection};
 use super::super::control::{Control, Replayed};
 use super::super::stats::ThreadStats;
 use super::fetcher::Fetcher;
 use super::reader::Reader;
+use crate::client::admin::EARLIEST;
+use crate::client::{ClientError, Connection};
 use crate::runtime::{now, sleep, yield_if_needed};
 
 /// The lanes of one replay consumer that `node` leads.

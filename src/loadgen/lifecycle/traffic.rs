@@ -13,9 +13,9 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::{Either, select};
 
-use super::super::admin::{ClusterMetadata, TopicMetadata, resolve};
-use super::super::client::{Connection, error_name};
 use super::super::machine;
+use crate::client::admin::{ClusterMetadata, TopicMetadata, resolve};
+use crate::client::{Connection, error_name};
 use crate::runtime::{Instant, now, sleep, wall_clock_ms};
 use crate::types::Compression;
 use crate::wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
@@ -260,7 +260,7 @@ fn value_of(round: u32, topic: &str, partition: i32) -> String {
 /// From offset 0 to the high watermark.
 async fn read(place: &Place) -> Result<u64, String> {
     let (name, id) = (&place.topic.name, place.topic.topic_id);
-    let said = |e: super::super::client::ClientError| e.to_string();
+    let said = |e: crate::client::ClientError| e.to_string();
     let version = place.connection.fetch_version(id).map_err(said)?;
     let (mut offset, mut rounds) = (0, 0u64);
     loop {

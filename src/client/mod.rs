@@ -1,4 +1,5 @@
-//! One connection of a small asynchronous Kafka client on `runtime/`: requests go out in order and
+//! A small asynchronous Kafka client on `runtime/`, for the generator, the command line and tests.
+//! A connection: requests go out in order and
 //! pipelined, answers are matched by correlation id and handed to the one who asked.
 //! Lives on the executor that opened it (not Send). A reader and a writer task own the two halves
 //! of the socket; they end when the connection is closed or its last handle is dropped.
@@ -6,6 +7,7 @@
 //! every request that was accepted by `send` gets exactly one completion, an error included.
 //! Not here: what the requests mean (`admin.rs`), retries, reconnecting.
 
+pub mod admin;
 mod transport;
 
 use std::cell::{Cell, RefCell};
@@ -210,13 +212,13 @@ impl Connection {
         let name = api_name(api_key);
         match theirs {
             None => Err(ClientError::Protocol(format!(
-                "the broker at {} does not have {name}, which this generator needs",
+                "the broker at {} does not have {name}, which is needed here",
                 self.addr()
             ))),
             Some((min, max)) if min > ours.1 || max < ours.0 => {
                 let which = if max < ours.0 { "old" } else { "new" };
                 Err(ClientError::Protocol(format!(
-                    "the broker at {} is too {which}: it speaks versions {min} to {max} of {name}, this generator {} to {}",
+                    "the broker at {} is too {which}: it speaks versions {min} to {max} of {name}, this client {} to {}",
                     self.addr(),
                     ours.0,
                     ours.1
@@ -330,7 +332,7 @@ impl Connection {
         const KEY: i16 = 18;
         const UNSUPPORTED_VERSION: i16 = 35;
         let request = ApiVersionsRequest::default()
-            .with_client_software_name(StrBytes::from_static_str("spindle-bench"))
+            .with_client_software_name(StrBytes::from_static_str("spindle"))
             .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
         let mut version = 3;
         let mut body = self.call_raw(KEY, version, &request, "ApiVersions", limit).await?;

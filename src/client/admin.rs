@@ -20,7 +20,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use smallvec::SmallVec;
 
-use super::client::{Asked, ClientError, Connection, RawRequest};
+use super::{Asked, ClientError, Connection, RawRequest};
 use crate::runtime::executor::run_blocking;
 use crate::runtime::{now, sleep};
 use crate::types::TopicId;
