@@ -6,6 +6,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod controller;
+pub mod coordinator;
 pub mod error;
 pub mod limits;
 pub mod loadgen;

@@ -1,0 +1,32 @@
+//! What a group's coordinator refuses, in Kafka's words. `api` gives each its error code; nothing here names one.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GroupError {
+    CoordinatorNotAvailable,
+    NotCoordinator,
+    InvalidRequest,
+    InvalidGroupId,
+    GroupIdNotFound,
+    NonEmptyGroup,
+    GroupMaxSizeReached,
+    InvalidSessionTimeout,
+    InconsistentGroupProtocol,
+    MemberIdRequired,
+    UnknownMemberId,
+    FencedInstanceId,
+    UnreleasedInstanceId,
+    IllegalGeneration,
+    RebalanceInProgress,
+    FencedMemberEpoch,
+    StaleMemberEpoch,
+    UnsupportedAssignor,
+    InvalidRegularExpression,
+    UnsupportedVersion,
+    UnknownTopicOrPartition,
+    UnknownTopicId,
+    OffsetMetadataTooLarge,
+    InvalidCommitOffsetSize,
+    UnstableOffsetCommit,
+    GroupSubscribedToTopic,
+    UnknownServerError,
+}
