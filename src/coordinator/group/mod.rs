@@ -9,6 +9,7 @@ pub mod config;
 pub mod consumer;
 pub mod effect;
 pub mod error;
+pub mod event;
 pub mod input;
 pub mod records;
 mod refusal;
@@ -21,8 +22,9 @@ use std::sync::Arc;
 
 pub use answer::Answer;
 pub use config::GroupConfig;
-pub use effect::{Cause, Effect, Event, EventKind, Producer};
+pub use effect::{Effect, Producer};
 pub use error::GroupError;
+pub use event::{Cause, EVENTS_TOPIC, Event, EventKind};
 pub use input::{Client, Input, RequestId};
 pub use records::{BadRecord, LoadedRecord, Record};
 pub use topics::{TopicInfo, Topics};

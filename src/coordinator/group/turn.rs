@@ -2,7 +2,8 @@
 
 use super::Now;
 use super::answer::Answer;
-use super::effect::{Effect, Event, Producer};
+use super::effect::{Effect, Producer};
+use super::event::Event;
 use super::input::RequestId;
 use super::records::Record;
 use super::topics::Topics;
