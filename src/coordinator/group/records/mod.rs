@@ -1,9 +1,16 @@
 //! The records of `__consumer_offsets` in Kafka's key and value formats. A value of `None` is a tombstone.
 //! A record that can't be read is a `BadRecord`, which the host reports and skips. Pure.
 
+mod bytes;
+mod decode;
+mod encode;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
-use bytes::Bytes;
+use ::bytes::Bytes;
+pub use decode::{OffsetRef, OffsetValueRef};
 
 use super::effect::Producer;
 use crate::types::TopicId;
@@ -174,15 +181,4 @@ pub struct ConsumerRegexValue {
     /// Of the metadata image that it was matched against.
     pub version: i64,
     pub at_ms: i64,
-}
-
-impl Record {
-    /// The bytes of key and value, at the versions that Kafka 4.3 writes.
-    pub fn encode(&self, _key: &mut Vec<u8>, _value: &mut Vec<u8>) -> bool {
-        false
-    }
-
-    pub fn decode(_key: &[u8], _value: Option<&[u8]>) -> Result<Record, BadRecord> {
-        Err(BadRecord("no record is known yet".to_string()))
-    }
 }
