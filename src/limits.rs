@@ -83,3 +83,7 @@ pub const READ_STOPS_REMEMBERED: usize = 32;
 
 /// Checked parts of one segment in the page cache: the oldest is read (and checked) again.
 pub const READ_RANGES_REMEMBERED: usize = 32;
+
+/// Rounds in which the uniform assignor looks for partitions to move between members with different
+/// subscriptions; Kafka's bound. Two or three are enough in all but contrived groups.
+pub const ASSIGNOR_BALANCE_ROUNDS: usize = 16;
