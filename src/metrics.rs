@@ -38,8 +38,45 @@ impl Drop for Held<'_> {
     }
 }
 
+/// What a shard's thread does at a moment. Not here: who tells (`runtime/activity`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// Between tasks: the executor and its ring system calls, or asleep.
+    Between,
+    /// In a task that says nothing else.
+    Other,
+    /// Sockets, frames, the connections' own tasks.
+    Network,
+    /// Requests and responses between bytes and meaning.
+    Wire,
+    Append,
+    /// Writes, syncs, files that are made and finished.
+    Disk,
+    Fetch,
+    /// The controller, and the coordinators of groups.
+    Coordination,
+}
+
+pub const ACTIVITIES: usize = 8;
+
+/// Ticks of the processor's clock by activity. Together they are the time that passed, up to the last change.
+#[derive(Default)]
+pub struct ActivityTicks([Counter; ACTIVITIES]);
+
+impl ActivityTicks {
+    pub fn add(&self, activity: Activity, ticks: u64) {
+        self.0[activity as usize].add(ticks);
+    }
+
+    /// In the order of `Activity`.
+    pub fn get(&self) -> [u64; ACTIVITIES] {
+        std::array::from_fn(|i| self.0[i].get())
+    }
+}
+
 #[derive(Default)]
 pub struct ShardCounters {
+    pub activity: ActivityTicks,
     /// Produce or fetch work handed to another shard: 0 in range mode with a correct client.
     pub data_crossings: Counter,
     pub requests: Counter,

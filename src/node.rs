@@ -21,7 +21,7 @@ use crate::metrics::ShardCounters;
 use crate::runtime::disk::DiskProbe;
 use crate::runtime::executor::{self, ExecutorSpec};
 use crate::runtime::mailbox::{OneshotReceiver, OneshotSender, Receiver, Sender, mailbox, oneshot};
-use crate::runtime::{self, disk, sleep};
+use crate::runtime::{self, activity, disk, sleep};
 use crate::server::{Acceptor, ListenerOptions};
 use crate::shard::{Job, PartitionCheckpoint, Router, Shard, ShardOptions, StartHints};
 use crate::types::ShardId;
@@ -209,6 +209,7 @@ impl Node {
 
 async fn run_shard(start: ShardStart) {
     let ShardStart { id, plan, mailbox, mailboxes, counters, role, ready, stop } = start;
+    activity::keep_time(counters[id].clone());
     let options = |hints| ShardOptions {
         id,
         config: plan.config.clone(),

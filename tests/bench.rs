@@ -36,6 +36,16 @@ fn a_short_run_adds_up_and_nothing_crosses_cores() {
     }
     assert!(report["ack"]["p99_us"].as_f64().expect("a latency") > 0.0);
     assert!(said.contains("CPU") && said.contains("repeat with"), "{said}");
+    let shards = report["cpu"]["shards"].as_array().expect("where the shards' time went");
+    assert_eq!(shards.len(), 2);
+    for shard in shards {
+        let of = |name: &str| shard[name].as_f64().expect("seconds");
+        let tasks = ["network_s", "wire_s", "append_s", "disk_s", "fetch_s"];
+        assert!(tasks.iter().all(|name| of(name) > 0.0), "{shard}");
+        let parts = tasks.iter().chain(&["coordination_s", "other_s", "executor_s", "idle_s"]);
+        let sum: f64 = parts.map(|name| of(name)).sum();
+        assert!((sum - of("seconds")).abs() < 0.01 * of("seconds"), "{shard}: {sum}");
+    }
     let left: Vec<_> = std::fs::read_dir(dir.path()).expect("the directory").flatten().collect();
     assert_eq!(left.len(), 1, "the broker's directory is gone: {left:?}");
 }

@@ -65,6 +65,7 @@ fn good(workload: Workload) -> Report {
     let around = Surroundings {
         broker: None,
         broker_pid: None,
+        broker_shard_times: None,
         interrupted: Arc::default(),
         command: String::new(),
         on_tick: &mut |_| {},

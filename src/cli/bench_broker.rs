@@ -55,7 +55,7 @@ pub fn start(request: BrokerRequest) -> Result<LocalBroker, StartError> {
 }
 
 /// Each shard by the thread that it is and the counters that it writes.
-fn shard_readings(node: &Node) -> Box<dyn Fn() -> Vec<ShardReading> + Send> {
+pub(super) fn shard_readings(node: &Node) -> Box<dyn Fn() -> Vec<ShardReading> + Send> {
     let threads = runtime::threads_named("shard-");
     let thread_of = |shard: usize| {
         let name = format!("shard-{shard}");
@@ -65,6 +65,8 @@ fn shard_readings(node: &Node) -> Box<dyn Fn() -> Vec<ShardReading> + Send> {
         node.counters.iter().enumerate().map(|(i, c)| (thread_of(i), c.clone())).collect();
     Box::new(move || {
         let reading = |(thread, counters): &(Option<i32>, Arc<ShardCounters>)| ShardReading {
+            at_s: runtime::now().0 as f64 / 1e9,
+            ticks: counters.activity.get(),
             cpu_seconds: thread
                 .and_then(runtime::cpu_time_of_thread)
                 .map_or(0.0, |time| time.as_secs_f64()),

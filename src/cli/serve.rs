@@ -2,9 +2,11 @@
 //! found of the machine.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
+use super::bench_broker;
 use crate::config::BrokerConfig;
 use crate::error::StartError;
 use crate::node::Node;
@@ -19,6 +21,9 @@ pub struct ServeArgs {
     /// Set one key; later ones win over earlier ones and over the file
     #[arg(long = "override", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// Tell in this file, ten times a second, where each shard's time goes (spindle bench --broker-shard-times reads it)
+    #[arg(long, value_name = "FILE")]
+    shard_times: Option<PathBuf>,
 }
 
 pub fn run(args: ServeArgs) -> Result<(), StartError> {
@@ -40,10 +45,37 @@ pub fn run(args: ServeArgs) -> Result<(), StartError> {
     let files = machine::raise_open_files_limit();
     let node = Node::start(config)?;
     print_page(&node, files);
+    if let Some(file) = args.shard_times {
+        tell_shard_times(&node, file)?;
+    }
     let signal = futures::executor::block_on(signals.recv());
     tracing::info!(signal, "stopping");
     node.stop();
     tracing::info!("stopped");
+    Ok(())
+}
+
+const SHARD_TIMES_EVERY: Duration = Duration::from_millis(100);
+
+/// From a thread of its own, for as long as the process lives. A reader finds a whole file or none.
+fn tell_shard_times(node: &Node, file: PathBuf) -> Result<(), StartError> {
+    let read = bench_broker::shard_readings(node);
+    let mut fresh = file.clone().into_os_string();
+    fresh.push(".new");
+    let write = move || {
+        let json = serde_json::to_vec(&read()).map_err(std::io::Error::other)?;
+        std::fs::write(&fresh, json)?;
+        std::fs::rename(&fresh, &file)
+    };
+    write().map_err(|e| StartError::config(format!("--shard-times: {e}")))?;
+    let tell = move || {
+        while write().is_ok() {
+            std::thread::sleep(SHARD_TIMES_EVERY);
+        }
+        tracing::warn!("--shard-times: the file can't be written any more");
+    };
+    let thread = std::thread::Builder::new().name("shard-times".into());
+    thread.spawn(tell).map_err(|e| StartError::environment(e.to_string()))?;
     Ok(())
 }
 

@@ -146,6 +146,7 @@ fn trial(
         Surroundings {
             broker: around.broker,
             broker_pid: around.broker_pid,
+            broker_shard_times: around.broker_shard_times,
             interrupted: around.interrupted.clone(),
             command: around.command.clone(),
             on_tick: &mut *around.on_tick,

@@ -6,11 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
+use serde::{Deserialize, Serialize};
+
 use super::machine;
-use super::report::{BrokerSample, CpuUse, ShardSample};
+use super::report::{BrokerSample, CpuUse, ShardSample, ShardTime};
+use crate::metrics::ACTIVITIES;
 use crate::runtime;
 
 /// How the generator names its threads.
@@ -32,8 +36,12 @@ pub struct LocalBroker {
     pub stop: Box<dyn FnOnce() + Send>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct ShardReading {
+    /// When it was looked at, on the machine's monotonic clock.
+    pub at_s: f64,
+    /// By activity, in the order of `Activity`.
+    pub ticks: [u64; ACTIVITIES],
     pub cpu_seconds: f64,
     /// Acknowledgements and parked fetches that wait on it.
     pub queue: u64,
@@ -73,7 +81,13 @@ impl Reading {
                 .collect(),
             crossings: both(self.crossings, earlier.crossings),
             context_switches: both(self.context_switches, earlier.context_switches),
+            shards: self.shard_times(earlier),
         }
+    }
+
+    fn shard_times(&self, earlier: &Reading) -> Vec<ShardTime> {
+        let two = earlier.shards.iter().zip(&self.shards).enumerate();
+        two.filter_map(|(shard, (then, now))| ShardTime::between(shard, then, now)).collect()
     }
 
     /// `None` when nothing is known of the broker.
@@ -104,6 +118,8 @@ impl Reading {
 pub struct Observer<'a> {
     broker: Option<&'a LocalBroker>,
     process: Option<Process>,
+    /// Of a broker elsewhere: where it tells of its shards.
+    pub shard_times: Option<&'a Path>,
     /// Thread ids; 0 until a thread has said its own.
     generator: Vec<Arc<AtomicI32>>,
     generator_cpu_s: Vec<f64>,
@@ -120,7 +136,8 @@ impl<'a> Observer<'a> {
             Some(_) => Some(Process::new(std::process::id())),
             None => pid.map(Process::new),
         };
-        Observer { broker, process, generator_cpu_s: vec![0.0; generator.len()], generator }
+        let generator_cpu_s = vec![0.0; generator.len()];
+        Observer { broker, process, shard_times: None, generator_cpu_s, generator }
     }
 
     pub fn read(&mut self, at_ns: u64) -> Reading {
@@ -133,7 +150,11 @@ impl<'a> Observer<'a> {
             at_ns,
             generator_cpu_s: self.generator_cpu_s.clone(),
             crossings: self.broker.map(|b| (b.data_crossings)()),
-            shards: self.broker.map_or_else(Vec::new, |b| (b.shards)()),
+            shards: match (self.broker, self.shard_times) {
+                (Some(broker), _) => (broker.shards)(),
+                (None, Some(file)) => shards_told_in(file).unwrap_or_default(),
+                (None, None) => Vec::new(),
+            },
             ..Reading::default()
         };
         if let Some(process) = &mut self.process {
@@ -164,6 +185,11 @@ impl<'a> Observer<'a> {
         let process = self.process.as_ref()?;
         process.ended_at_ns.map(|at_ns| (process.pid, at_ns))
     }
+}
+
+/// `None` when it is not there (yet) or is something else.
+fn shards_told_in(file: &Path) -> Option<Vec<ShardReading>> {
+    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
 }
 
 /// One process, as /proc shows it.
@@ -310,7 +336,13 @@ mod tests {
     #[test]
     fn shards_have_their_share_of_the_time() {
         let shards = |cpu: [f64; 2]| {
-            cpu.map(|cpu_seconds| ShardReading { cpu_seconds, queue: 3, connections: 2 }).to_vec()
+            let one = |cpu_seconds| ShardReading {
+                cpu_seconds,
+                queue: 3,
+                connections: 2,
+                ..ShardReading::default()
+            };
+            cpu.map(one).to_vec()
         };
         let reading = |at_ns, cpu, total| Reading {
             at_ns,

@@ -3,12 +3,15 @@
 //! `FORMAT`. Units are in every name. MB and GB are 10^6 and 10^9 bytes of record values; times are
 //! seconds since the run's first record unless their name says otherwise. Plain data: `build.rs` fills it in.
 
+pub(super) mod activity;
 mod beside;
 pub mod build;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use activity::ShardTime;
 
 use super::control::{Failure, Throttled};
 use super::machine::Machine;
@@ -148,6 +151,9 @@ pub struct CpuUse {
     pub generator_s: Vec<f64>,
     pub crossings: Option<u64>,
     pub context_switches: Option<u64>,
+    /// Where each shard's time went; of a Spindle that shows it.
+    #[serde(default)]
+    pub shards: Vec<ShardTime>,
 }
 
 impl CpuUse {

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
@@ -25,6 +26,8 @@ pub struct Surroundings<'a> {
     pub broker: Option<&'a LocalBroker>,
     /// A broker in another process of this machine.
     pub broker_pid: Option<u32>,
+    /// What that one tells of its shards: `ShardReading`s as JSON, written anew all the time.
+    pub broker_shard_times: Option<&'a Path>,
     pub interrupted: Arc<AtomicBool>,
     /// The command that repeats the run.
     pub command: String,
@@ -232,6 +235,7 @@ impl View<'_> {
         let mut edges = Edges::new(schedule);
         let ids = self.threads.iter().map(|t| t.id.clone()).collect();
         let mut observer = Observer::new(around.broker, around.broker_pid, ids);
+        observer.shard_times = around.broker_shard_times;
         let elsewhere = around.broker_pid.and_then(disk::log_directory);
         let data = around.broker.map(|b| b.directory.clone()).or(elsewhere);
         let machine = machine::describe(data.as_deref());

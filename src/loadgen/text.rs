@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::control::Control;
-use super::report::{Percentiles, Report, Tick};
+use super::report::{Percentiles, Report, Tick, activity};
 
 /// 1234567 as 1,234,567.
 pub fn grouped(n: u64) -> String {
@@ -294,6 +294,7 @@ impl Report {
             self.generator_cpu_s_per_gb
                 .map_or(String::new(), |s| format!(": {s:.3} s per GB produced or consumed"))
         );
+        activity::text(out, &self.cpu.shards);
         if let Some(crossings) = self.data_crossings {
             let _ = writeln!(out, "  crossings    {} requests between cores", grouped(crossings));
         }

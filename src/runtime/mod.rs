@@ -4,6 +4,7 @@
 //! simulator's, every other thread that runs an executor is glommio's.
 //! Not here: anything that knows what Kafka is.
 
+pub mod activity;
 mod cached;
 pub mod clock;
 pub mod cpu;

@@ -16,6 +16,7 @@ use crate::api::{self, Finished, PendingProduce, Reply, Started};
 use crate::limits::{
     CONNECTION_PENDING_ACKS, CONNECTION_PENDING_BYTES, CONNECTION_TURN_REQUESTS, GATHER_SLICES,
 };
+use crate::runtime::activity::{Activity, charged, scope};
 use crate::runtime::{self, Instant, Notify, Stream};
 use crate::shard::{Chunk, Lent, Place, Router};
 use crate::wire::fetch::{Piece, RecordBytes};
@@ -134,13 +135,17 @@ impl Connection {
 
     /// False: the connection must close.
     async fn take(self: &Rc<Self>, frame: Bytes, lent: Lent) -> bool {
-        match api::start(&self.router, self.listener, self.peer, frame) {
+        let started = {
+            let _wire = scope(Activity::Wire);
+            api::start(&self.router, self.listener, self.peer, frame)
+        };
+        match started {
             Ok(Started::Produce(pending)) => {
                 self.ack_bytes.set(self.ack_bytes.get() + pending.bytes);
                 self.acks.borrow_mut().push_back((pending, lent));
                 self.router.counters().waiting.add(1);
                 if !self.writer_started.replace(true) {
-                    runtime::spawn(self.clone().write_acks());
+                    runtime::spawn(charged(Activity::Network, self.clone().write_acks()));
                 } else {
                     self.more_acks.notify_waiters();
                 }
@@ -154,7 +159,7 @@ impl Connection {
                 if self.closed.get() {
                     return false;
                 }
-                match api::handle(&self.router, request).await {
+                match charged(Activity::Wire, api::handle(&self.router, request)).await {
                     Ok(reply) => self.write(reply).await,
                     Err(why) => {
                         self.reject(&why);
@@ -200,7 +205,7 @@ impl Connection {
             };
             self.writing.set(true);
             let bytes = pending.bytes;
-            let ok = match pending.finish().await {
+            let ok = match charged(Activity::Wire, pending.finish()).await {
                 Finished::Reply(reply) => self.write(reply).await,
                 Finished::Silent => true,
                 Finished::Close => false,

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::connection::Connection;
+use crate::runtime::activity::{Activity, charged};
 use crate::runtime::{self, Listener, sleep, spawn};
 use crate::shard::Router;
 
@@ -44,7 +45,7 @@ impl Acceptor {
     /// Binds and starts to accept.
     pub fn listen(self: &Rc<Self>, options: ListenerOptions) -> std::io::Result<()> {
         let listener = Listener::bind(options.address)?;
-        spawn(self.clone().accept(listener, options.index));
+        spawn(charged(Activity::Network, self.clone().accept(listener, options.index)));
         Ok(())
     }
 
@@ -62,7 +63,7 @@ impl Acceptor {
                         continue;
                     }
                     let connection = Connection::new(stream, peer, index, self.router.clone());
-                    spawn(self.clone().serve(connection));
+                    spawn(charged(Activity::Network, self.clone().serve(connection)));
                 }
                 Err(e) => {
                     let out_of_files =

@@ -36,6 +36,7 @@ use crate::config::BrokerConfig;
 use crate::controller::{Controller, Image};
 use crate::metrics::ShardCounters;
 use crate::runtime::Notify;
+use crate::runtime::activity::{Activity, charged};
 use crate::runtime::mailbox::{Receiver, Sender};
 use crate::types::ShardId;
 
@@ -117,7 +118,7 @@ impl Shard {
     /// Starts the shard's long-lived tasks: the job pump, the flusher, housekeeping.
     pub fn start(self: &Rc<Self>, mailbox: Receiver<Job>) {
         crate::runtime::spawn(jobs::pump(self.clone(), mailbox));
-        crate::runtime::spawn(flusher::run(self.clone()));
+        crate::runtime::spawn(charged(Activity::Disk, flusher::run(self.clone())));
         crate::runtime::spawn(housekeeping::run(self.clone()));
     }
 

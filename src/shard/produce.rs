@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::{Shard, TopicShard};
 use crate::partition::{Appended, Partition, PartitionError, Ticket};
+use crate::runtime::activity::{Activity, scope};
 use crate::runtime::mailbox::OneshotReceiver;
 use crate::runtime::{self, Instant, spawn, wall_clock_ms};
 
@@ -107,6 +108,7 @@ impl Shard {
     }
 
     fn append_here(self: &Rc<Self>, p: &Rc<Partition>, records: &Bytes, acks: i16) -> Ticket {
+        let _append = scope(Activity::Append);
         // A disk that stalls: clients give up and send more, but the memory has a bound.
         if self.flush_queue.unwritten_bytes() > self.config.shard_memory_bytes / UNWRITTEN_SHARE {
             return Ticket::Done(Err(PartitionError::Overloaded(self.id)));

@@ -12,7 +12,8 @@ use futures::future::{LocalBoxFuture, select_all};
 use super::{Lent, Shard};
 use crate::log::{Chunk, Hold};
 use crate::partition::{FetchSpec, FetchedPartition, PartitionError, Watcher};
-use crate::runtime::{self};
+use crate::runtime;
+use crate::runtime::activity::{Activity, charged};
 use crate::types::ShardId;
 
 /// In the order of the specs.
@@ -145,7 +146,8 @@ impl Shard {
             .ask(owner, move |shard: &Rc<Shard>| {
                 let shard = shard.clone();
                 async move {
-                    let read = shard.read_here(specs.iter(), max_bytes, min_one).await;
+                    let read = shard.read_here(specs.iter(), max_bytes, min_one);
+                    let read = charged(Activity::Fetch, read).await;
                     read.into_iter().map(Portable::from).collect::<Vec<Portable>>()
                 }
             })

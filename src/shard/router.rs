@@ -16,6 +16,7 @@ use crate::limits;
 use crate::metrics::ShardCounters;
 use crate::partition::{FetchSpec, Partition, PartitionError};
 use crate::runtime;
+use crate::runtime::activity::{Activity, charged};
 use crate::types::{Offset, ShardId, TopicId, TopicPartition};
 
 pub use crate::partition::{OffsetAnswer, OffsetQuery, ProducerInfo};
@@ -196,7 +197,8 @@ impl Router {
         min_bytes: usize,
         max_bytes: usize,
     ) -> FetchOutcome {
-        self.shard.fetch(specs, max_wait, min_bytes, max_bytes).await
+        let fetch = self.shard.fetch(specs, max_wait, min_bytes, max_bytes);
+        charged(Activity::Fetch, fetch).await
     }
 
     /// Runs `work` with the partition, open, on its own shard.
@@ -309,7 +311,8 @@ impl Router {
                     let controller = shard.controller.borrow().clone();
                     let controller = controller
                         .ok_or_else(|| PartitionError::Storage("no controller yet".into()))?;
-                    let (_, reply) = controller.submit(command).await;
+                    let submit = controller.submit(command);
+                    let (_, reply) = charged(Activity::Coordination, submit).await;
                     shard.publish(controller.image()).await;
                     Ok(reply)
                 }

@@ -42,6 +42,7 @@ fn run_watched(
     let around = Surroundings {
         broker: None,
         broker_pid,
+        broker_shard_times: None,
         interrupted: Arc::new(AtomicBool::new(false)),
         command: "a test".to_string(),
         on_tick,

@@ -169,6 +169,7 @@ impl Task {
         let around = Surroundings {
             broker: broker.as_ref(),
             broker_pid: options.broker_pid,
+            broker_shard_times: options.broker_shard_times.as_deref(),
             interrupted: interrupted.clone(),
             command: command(),
             on_ready: &mut |ready| match &live {

@@ -26,6 +26,9 @@ pub struct Options {
     /// Read the CPU time and memory of the broker with this process id (on this machine)
     #[arg(long, value_name = "PID", requires = "bootstrap_server", help_heading = BROKER)]
     pub broker_pid: Option<u32>,
+    /// Where the shards' time goes, out of the file that `spindle serve --shard-times FILE` writes there
+    #[arg(long, value_name = "FILE", requires = "bootstrap_server", help_heading = BROKER)]
+    pub broker_shard_times: Option<PathBuf>,
     /// Shards of the broker in this process [default: one per core, or one less to leave the generator its own]
     #[arg(long, value_name = "N", conflicts_with = "bootstrap_server", help_heading = BROKER)]
     pub shards: Option<usize>,

@@ -225,6 +225,16 @@ pub fn report(shape: Shape) -> Report {
             generator_s: vec![seconds * 0.35],
             crossings: in_process.then_some(0),
             context_switches: Some((records / 40.0) as u64),
+            shards: (0..shape.shards)
+                .map(|shard| ShardTime {
+                    shard,
+                    seconds,
+                    cpu_s: broker_s / shape.shards as f64,
+                    network_s: broker_s / shape.shards as f64,
+                    idle_s: seconds - broker_s / shape.shards as f64,
+                    ..ShardTime::default()
+                })
+                .collect(),
         },
         broker_cpu_s_per_gb_produced: Some(broker_s / gb),
         broker_cpu_s_per_gb_moved: Some(broker_s / gb / 2.0),

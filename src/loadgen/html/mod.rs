@@ -213,6 +213,9 @@ fn details(m: &mut Markup, r: &Report) {
     if !r.trials.is_empty() {
         section("Search for the highest rate", &|m| tables::trials(m, r));
     }
+    if !r.cpu.shards.is_empty() {
+        section("Where the shards' time went", &|m| tables::shard_times(m, r));
+    }
     if r.replay.is_some() {
         section("Replay", &|m| tables::replay(m, r));
     }

@@ -302,6 +302,21 @@ pub fn has_shards(r: &Report) -> bool {
         .any(|t| t.broker.as_ref().is_some_and(|b| !b.shards.is_empty()))
 }
 
+/// Percent of the measured seconds.
+pub fn shard_times(m: &mut Markup, r: &Report) {
+    let Some(first) = r.cpu.shards.first() else { return };
+    let names = first.activities().map(|(name, _)| format!("{name}>"));
+    let heads: Vec<&str> =
+        std::iter::once("shard").chain(names.iter().map(String::as_str)).collect();
+    table(m, "", &heads, |m| {
+        for shard in &r.cpu.shards {
+            let whole = shard.seconds.max(f64::MIN_POSITIVE);
+            let cells = shard.activities().map(|(_, s)| format!("{:.1} %", 100.0 * s / whole));
+            row(m, &shard.shard.to_string(), &cells);
+        }
+    });
+}
+
 /// Mean and most of each shard over the measured seconds.
 pub fn shards(m: &mut Markup, r: &Report) {
     let samples = || {

@@ -71,6 +71,7 @@ impl CpuUse {
         self.broker_s = sum(self.broker_s, other.broker_s);
         self.crossings = sum(self.crossings, other.crossings);
         self.context_switches = sum(self.context_switches, other.context_switches);
+        activity::add(&mut self.shards, &other.shards);
         self.generator_s.resize(self.generator_s.len().max(other.generator_s.len()), 0.0);
         for (mine, theirs) in self.generator_s.iter_mut().zip(&other.generator_s) {
             *mine += theirs;
