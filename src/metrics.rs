@@ -41,9 +41,9 @@ impl Drop for Held<'_> {
 /// What a shard's thread does at a moment. Not here: who tells (`runtime/activity`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activity {
-    /// Between tasks: the executor and its ring system calls, or asleep.
+    /// Nothing of the below: the executor and its ring system calls, a task that does not say, or asleep.
     Between,
-    /// In a task that says nothing else.
+    /// Housekeeping, the cleaner, jobs for other shards.
     Other,
     /// Sockets, frames, the connections' own tasks.
     Network,

@@ -1,6 +1,7 @@
 //! Where a shard's time goes: the thread's current activity, changed by scopes. A nested scope takes the time
 //! away from the one around it. Two reads of the processor's time stamp counter and some additions a scope
-//! (about 15 ns); nothing is shared but the counters that it ends up in. A thread keeps time from
+//! (29 ns on a
+//! virtual EPYC, some six in a request); nothing is shared but the counters that it ends up in. A thread keeps time from
 //! `keep_time` on: the simulator's never does, its time is virtual and many shards share a thread.
 //! Not here: what the figures mean (`loadgen/report`).
 

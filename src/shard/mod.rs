@@ -117,9 +117,9 @@ impl Shard {
 
     /// Starts the shard's long-lived tasks: the job pump, the flusher, housekeeping.
     pub fn start(self: &Rc<Self>, mailbox: Receiver<Job>) {
-        crate::runtime::spawn(jobs::pump(self.clone(), mailbox));
+        crate::runtime::spawn(charged(Activity::Other, jobs::pump(self.clone(), mailbox)));
         crate::runtime::spawn(charged(Activity::Disk, flusher::run(self.clone())));
-        crate::runtime::spawn(housekeeping::run(self.clone()));
+        crate::runtime::spawn(charged(Activity::Other, housekeeping::run(self.clone())));
     }
 
     /// The controller shard's controller.

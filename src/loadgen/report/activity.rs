@@ -25,9 +25,9 @@ pub struct ShardTime {
     pub disk_s: f64,
     pub fetch_s: f64,
     pub coordination_s: f64,
-    /// In tasks that belong to none of these.
+    /// Housekeeping, the cleaner, jobs for other shards.
     pub other_s: f64,
-    /// The executor between two tasks, its ring system calls with it: there the kernel is given writes and looks at
+    /// The executor between two tasks, tasks that do not say what they do, and its ring system calls with it: there the kernel is given writes and looks at
     /// sockets. CPU less all of the above.
     pub executor_s: f64,
     /// Without CPU.

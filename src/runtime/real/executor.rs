@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 
-use super::super::activity::{self, Activity};
 use super::super::clock::Instant;
 use super::super::executor::ExecutorSpec;
 use super::super::machine;
@@ -179,7 +178,6 @@ impl Future for Spawned {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let _other = activity::scope(Activity::Other);
         // Taken out while it runs: it may end the executor's tasks itself.
         let Some(mut future) = self.slot.borrow_mut().take() else {
             return Poll::Ready(());
