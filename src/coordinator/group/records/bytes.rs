@@ -230,21 +230,19 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The tagged fields of a flexible struct: each number with what writes it.
-    pub fn tag(&mut self, field: Option<(usize, &dyn Fn(&mut Writer<'_>))>) {
-        if !self.flexible {
-            return;
-        }
-        let Some((number, write)) = field else { return self.uvarint(0) };
-        let mut bytes = Vec::new();
-        write(&mut Writer { out: &mut bytes, flexible: true });
+    /// The one tagged field of a flexible struct, which has the number 0.
+    pub fn tag(&mut self, write: impl FnOnce(&mut Writer<'_>)) {
+        let mut field = Vec::new();
+        write(&mut Writer { out: &mut field, flexible: true });
         self.uvarint(1);
-        self.uvarint(number);
-        self.uvarint(bytes.len());
-        self.out.extend(bytes);
+        self.uvarint(0);
+        self.uvarint(field.len());
+        self.out.extend(field);
     }
 
     pub fn no_tags(&mut self) {
-        self.tag(None);
+        if self.flexible {
+            self.uvarint(0);
+        }
     }
 }

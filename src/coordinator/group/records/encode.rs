@@ -93,8 +93,10 @@ impl OffsetValue {
         w.i32(self.leader_epoch);
         w.str(&self.metadata);
         w.i64(self.commit_ms);
-        let id = |w: &mut Writer<'_>| w.topic_id(self.topic_id);
-        w.tag((!self.topic_id.is_nil()).then_some((0, &id)));
+        match self.topic_id.is_nil() {
+            true => w.no_tags(),
+            false => w.tag(|w| w.topic_id(self.topic_id)),
+        }
     }
 }
 
@@ -123,8 +125,10 @@ impl ConsumerGroupValue {
     fn encode(&self, out: &mut Vec<u8>) {
         let mut w = Writer::new(out, 0, true);
         w.i32(self.epoch);
-        let hash = |w: &mut Writer<'_>| w.i64(self.metadata_hash);
-        w.tag((self.metadata_hash != 0).then_some((0, &hash)));
+        match self.metadata_hash {
+            0 => w.no_tags(),
+            hash => w.tag(|w| w.i64(hash)),
+        }
     }
 }
 
@@ -140,7 +144,7 @@ impl ConsumerMemberValue {
         w.i32(self.rebalance_timeout_ms);
         w.nullable_str(self.server_assignor.as_deref());
         let Some(classic) = &self.classic else { return w.no_tags() };
-        w.tag(Some((0, &|w: &mut Writer<'_>| {
+        w.tag(|w| {
             w.i8(1); // not null
             w.i32(classic.session_timeout_ms);
             w.list(&classic.protocols, |w, (name, metadata)| {
@@ -149,7 +153,7 @@ impl ConsumerMemberValue {
                 w.no_tags();
             });
             w.no_tags();
-        })));
+        });
     }
 }
 
@@ -157,8 +161,10 @@ impl ConsumerTargetValue {
     fn encode(&self, out: &mut Vec<u8>) {
         let mut w = Writer::new(out, 0, true);
         w.i32(self.epoch);
-        let at = |w: &mut Writer<'_>| w.i64(self.at_ms);
-        w.tag((self.at_ms != 0).then_some((0, &at)));
+        match self.at_ms {
+            0 => w.no_tags(),
+            at_ms => w.tag(|w| w.i64(at_ms)),
+        }
     }
 }
 
@@ -173,7 +179,7 @@ impl ConsumerCurrentValue {
                 w.topic_id(topic.topic_id);
                 w.list(&topic.partitions, |w, p| w.i32(*p));
                 let Some(epochs) = &topic.epochs else { return w.no_tags() };
-                w.tag(Some((0, &|w: &mut Writer<'_>| w.list(epochs, |w, epoch| w.i32(*epoch)))));
+                w.tag(|w| w.list(epochs, |w, epoch| w.i32(*epoch)));
             });
         }
         w.no_tags();
