@@ -87,3 +87,11 @@ pub const READ_RANGES_REMEMBERED: usize = 32;
 /// Rounds in which the uniform assignor looks for partitions to move between members with different
 /// subscriptions; Kafka's bound. Two or three are enough in all but contrived groups.
 pub const ASSIGNOR_BALANCE_ROUNDS: usize = 16;
+
+/// Files that one shard makes room in ahead of the writes, at a time: each holds a disk for a
+/// millisecond, and what gets no turn asks again with its next write.
+pub const PREPARATIONS_AT_ONCE: usize = 4;
+
+/// Room with zeros in it that one log is ahead of its writes at most: a log of small writes takes
+/// long to fill it, and what is not used when the broker is killed was written for nothing.
+pub const ZERO_AHEAD_BYTES: u64 = 1024 * 1024;

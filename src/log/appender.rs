@@ -12,13 +12,9 @@ use std::task::{Poll, Waker};
 
 use super::segment::{FileKind, Segment, SharedSegment, UNKNOWN};
 use super::{Health, Log, LogConfig, LogError, Patch, Result, State, epochs, io_error, segment};
-use crate::runtime::{BLOCK, File, OpenMode, disk, random_u64, wall_clock_ms};
+use crate::runtime::{disk, random_u64, wall_clock_ms};
 use crate::types::Offset;
 use crate::wire::record_batch::{BatchHeader, HEADER_BYTES, patch_log_append_time, patch_offset};
-
-/// A file grows by doubling between these steps, so that small partitions stay small.
-pub(super) const PREALLOCATE_MIN: u64 = 64 * 1024;
-const PREALLOCATE_MAX: u64 = 16 * 1024 * 1024;
 
 /// One task at a time works on the files of a log.
 #[derive(Default)]
@@ -206,7 +202,6 @@ impl Log {
 
     /// Finishes older segments and makes or opens the file of `segment`.
     pub(super) async fn prepare_segment(&self, segment: &SharedSegment) -> Result<()> {
-        let dir = &self.inner.dir;
         if !segment.created.get() {
             let older: Vec<SharedSegment> = {
                 let state = self.inner.state.borrow();
@@ -217,21 +212,9 @@ impl Log {
                 self.finish_segment(&s).await?;
             }
             self.ensure_dir().await?;
-            let path = segment.path(dir, FileKind::Log);
-            let file = File::open(&path, OpenMode::Create).await.map_err(io_error(&path))?;
-            segment.set_file(file.clone());
+            segment.set_file(self.create_file(segment).await?);
             segment.dir_unsynced.set(true);
             segment.created.set(true);
-            let whole = {
-                let state = self.inner.state.borrow();
-                state.config.preallocate.then_some(state.config.segment_bytes)
-            };
-            if let Some(bytes) = whole {
-                let bytes = bytes.next_multiple_of(BLOCK as u64);
-                if file.preallocate(bytes).await.is_ok() {
-                    segment.allocated.set(bytes);
-                }
-            }
         } else if segment.first_timestamp.get() == UNKNOWN && segment.written.get() > 0 {
             self.load_first_timestamp(segment).await?;
         }
@@ -286,34 +269,18 @@ impl Log {
         }
         let Some(sealed) = self.inner.state.borrow_mut().tail.seal_front() else { return Ok(()) };
         let end = sealed.file_position + sealed.buf.len() as u64;
-        self.extend(segment, &file, end).await;
+        self.make_room(segment, &file, end).await;
         file.write_at(sealed.buf.clone(), sealed.file_position)
             .await
             .map_err(|e| io_error(&path())(e))?;
-        let mut state = self.inner.state.borrow_mut();
-        state.tail.complete();
-        segment.allocated.set(segment.allocated.get().max(end));
-        segment.written.set(sealed.file_position + sealed.end as u64);
-        state.written = state.written.max(sealed.next);
+        {
+            let mut state = self.inner.state.borrow_mut();
+            state.tail.complete();
+            segment.written.set(sealed.file_position + sealed.end as u64);
+            state.written = state.written.max(sealed.next);
+        }
+        self.look_ahead(segment, sealed.buf.len());
         Ok(())
-    }
-
-    /// Allocates blocks ahead of a write that ends at `end`. A file system that can't do it, or has
-    /// no room, is left to the write itself to complain about.
-    async fn extend(&self, segment: &SharedSegment, file: &File, end: u64) {
-        let allocated = segment.allocated.get();
-        if end <= allocated {
-            return;
-        }
-        let step = allocated.clamp(PREALLOCATE_MIN, PREALLOCATE_MAX);
-        let limit = self.inner.state.borrow().config.segment_bytes;
-        let size = (allocated + step)
-            .next_multiple_of(PREALLOCATE_MIN)
-            .min(limit.next_multiple_of(BLOCK as u64))
-            .max(end);
-        if file.preallocate(size).await.is_ok() {
-            segment.allocated.set(size);
-        }
     }
 
     /// Makes a closed segment's data, size and name durable, and writes its indexes.
@@ -323,11 +290,12 @@ impl Log {
             let path = segment.path(dir, FileKind::Log);
             let file = segment.open_file(dir).await?;
             let size = segment.written.get();
+            let _room = self.inner.ahead.turn.take().await;
             if segment.allocated.get() != size {
                 file.truncate(size).await.map_err(io_error(&path))?;
                 segment.allocated.set(size);
             }
-            file.fdatasync().await.map_err(io_error(&path))?;
+            self.sync_file(&file).await.map_err(io_error(&path))?;
             if segment.dir_unsynced.get() {
                 disk::sync_dir(dir).await.map_err(io_error(dir))?;
                 segment.dir_unsynced.set(false);
@@ -379,7 +347,7 @@ impl Log {
             let dir = &self.inner.dir;
             let path = segment.path(dir, FileKind::Log);
             let file = segment.open_file(dir).await?;
-            file.fdatasync().await.map_err(io_error(&path))?;
+            self.sync_file(&file).await.map_err(io_error(&path))?;
             if segment.dir_unsynced.get() {
                 disk::sync_dir(dir).await.map_err(io_error(dir))?;
                 segment.dir_unsynced.set(false);

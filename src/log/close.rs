@@ -8,7 +8,10 @@ impl Log {
     /// Writes and syncs all, trims files to size, writes indexes. Then a clean reopen scans nothing.
     pub async fn close(&self) -> Result<()> {
         let _turn = self.inner.turn.take().await;
+        self.end_ahead();
         let result = self.close_files().await;
+        let _room = self.inner.ahead.turn.take().await;
+        self.drop_spare().await;
         let segments = {
             let mut state = self.inner.state.borrow_mut();
             state.health = Health::Closed;
@@ -34,6 +37,7 @@ impl Log {
         let active = self.inner.state.borrow().active().clone();
         if active.created.get() {
             let size = active.written.get();
+            let _room = self.inner.ahead.turn.take().await;
             if active.allocated.get() != size {
                 let file = active.open_file(dir).await?;
                 let path = active.path(dir, FileKind::Log);
@@ -56,6 +60,8 @@ impl Log {
         // Kafka's name for a directory on its way out: a start that finds one removes it.
         self.inner.state.borrow_mut().health = Health::Closed;
         let _turn = self.inner.turn.take().await;
+        let _room = self.inner.ahead.turn.take().await;
+        self.drop_spare().await;
         let (created, segments) = {
             let state = self.inner.state.borrow();
             (state.dir_created, state.segments.clone())

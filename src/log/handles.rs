@@ -17,6 +17,10 @@ impl Log {
             // The names are not those of the files that are open.
             return;
         }
+        {
+            let _room = self.inner.ahead.turn.take().await;
+            self.drop_spare().await;
+        }
         let segments = self.inner.state.borrow().segments.clone();
         for segment in segments {
             if let Some(file) = segment.take_file() {

@@ -5,6 +5,9 @@
 //! they only touch sealed, immutable tail buffers or files.
 //! Not here: validation, producer state, high watermark (partition/), who waits for what (shard/).
 
+mod ahead;
+#[cfg(test)]
+mod ahead_tests;
 mod appender;
 mod cached;
 pub mod checkpoint;
@@ -142,6 +145,7 @@ struct Inner {
     dir: PathBuf,
     /// Held by whoever writes, closes or drops files of this log.
     turn: appender::Turn,
+    ahead: ahead::Ahead,
     cleaning: compaction::Cleaning,
     /// What `partition.metadata` is to say, until it is written.
     partition_metadata: RefCell<Option<Vec<u8>>>,
@@ -238,6 +242,7 @@ impl Log {
             inner: Rc::new(Inner {
                 dir,
                 turn: appender::Turn::default(),
+                ahead: ahead::Ahead::default(),
                 cleaning: compaction::Cleaning::default(),
                 partition_metadata: RefCell::default(),
                 state: RefCell::new(state),

@@ -8,7 +8,7 @@
 
 use std::rc::Rc;
 
-use super::appender::PREALLOCATE_MIN;
+use super::ahead::STEP_MIN;
 use super::index::SegmentIndex;
 use super::scan::{BatchScan, Scanned};
 use super::segment::{FileKind, SharedSegment, UNKNOWN, file_name, indexed};
@@ -133,10 +133,12 @@ impl Log {
             return Ok(());
         }
         let path = segment.path(dir, FileKind::Log);
+        let _room = self.inner.ahead.turn.take().await;
+        self.forget_failed_sync();
         let file = segment.open_file(dir).await?;
         self.rewrite(segment, &file).await?;
         file.truncate(size).await.map_err(io_error(&path))?;
-        file.fdatasync().await.map_err(io_error(&path))?;
+        self.sync_file(&file).await.map_err(io_error(&path))?;
         if segment.dir_unsynced.get() {
             disk::sync_dir(dir).await.map_err(io_error(dir))?;
             segment.dir_unsynced.set(false);
@@ -239,7 +241,8 @@ impl Log {
     async fn reserve(&self, segment: &SharedSegment) -> Result<()> {
         let (block, written) = (BLOCK as u64, segment.written.get());
         let limit = self.inner.state.borrow().config.segment_bytes.next_multiple_of(block);
-        let size = (written + PREALLOCATE_MIN).min(limit).max(written).next_multiple_of(block);
+        let size = (written + STEP_MIN).min(limit).max(written).next_multiple_of(block);
+        let _room = self.inner.ahead.turn.take().await;
         if segment.allocated.get() < size {
             let file = segment.open_file(&self.inner.dir).await?;
             let path = segment.path(&self.inner.dir, FileKind::Log);
