@@ -1,7 +1,7 @@
 //! Giving file handles back: a process may have fewer files open than it has partitions.
 //! Every use of a segment opens its file when it is closed, so closing one costs only the next open.
 
-use super::{Health, Log};
+use super::Log;
 use crate::runtime::disk;
 
 impl Log {
@@ -13,7 +13,7 @@ impl Log {
         }
         // Nobody writes or makes a file meanwhile.
         let _turn = self.inner.turn.take().await;
-        if self.inner.state.borrow().health == Health::HalfSwapped {
+        if self.is_half_swapped() {
             // The names are not those of the files that are open.
             return;
         }

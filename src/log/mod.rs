@@ -147,6 +147,7 @@ struct Inner {
     turn: appender::Turn,
     ahead: ahead::Ahead,
     cleaning: compaction::Cleaning,
+    half_swap: RefCell<Option<Box<compaction::HalfSwap>>>,
     /// What `partition.metadata` is to say, until it is written.
     partition_metadata: RefCell<Option<Vec<u8>>>,
     state: RefCell<State>,
@@ -163,9 +164,6 @@ enum Health {
     Checking,
     /// What must stay can't be read back. Reads go on, each batch by its CRC.
     Offline,
-    /// Compaction was to change file names and could not do it to the end: which names there are is
-    /// the next start's to settle. Reads go on, from the files that are open; no name is touched.
-    HalfSwapped,
     Closed,
 }
 
@@ -217,9 +215,7 @@ impl State {
         match self.health {
             Health::Open => Ok(()),
             Health::Suspect | Health::Checking => Err(LogError::Suspect(dir.to_path_buf())),
-            Health::Offline | Health::HalfSwapped | Health::Closed => {
-                Err(LogError::Failed(dir.to_path_buf()))
-            }
+            Health::Offline | Health::Closed => Err(LogError::Failed(dir.to_path_buf())),
         }
     }
 
@@ -244,6 +240,7 @@ impl Log {
                 turn: appender::Turn::default(),
                 ahead: ahead::Ahead::default(),
                 cleaning: compaction::Cleaning::default(),
+                half_swap: RefCell::default(),
                 partition_metadata: RefCell::default(),
                 state: RefCell::new(state),
             }),
@@ -300,10 +297,9 @@ impl Log {
     pub fn is_suspect(&self) -> bool {
         matches!(self.inner.state.borrow().health, Health::Suspect | Health::Checking)
     }
-    /// Only a restart helps: what was promised can't be read back, or the files have names that
-    /// only a start can settle.
+    /// Only a restart helps: what was promised can't be read back.
     pub fn is_offline(&self) -> bool {
-        matches!(self.inner.state.borrow().health, Health::Offline | Health::HalfSwapped)
+        self.inner.state.borrow().health == Health::Offline
     }
     pub fn set_config(&self, config: LogConfig) {
         self.inner.state.borrow_mut().config = config;

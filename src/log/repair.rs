@@ -84,6 +84,7 @@ impl Log {
             }
             state.segments.clone()
         };
+        self.finish_swap().await?;
         self.remove_leftovers().await?;
         for segment in segments.iter().filter(|s| s.created.get() && !s.finished.get()) {
             let checked = self.settle(segment).await;

@@ -20,7 +20,7 @@ impl Log {
         let _turn = self.inner.turn.take().await;
         let health = self.inner.state.borrow().health;
         // Half swapped: the files that a name stands for are not known.
-        if matches!(health, Health::Closed | Health::HalfSwapped) {
+        if health == Health::Closed || self.is_half_swapped() {
             return Ok(0);
         }
         // What can't be written can still be made smaller: on a full disk that is the way out.

@@ -111,20 +111,18 @@ impl Partition {
 
     fn cleaning_failed(&self, log: &Log, now_ms: i64, e: LogError) {
         let mut state = self.state.borrow_mut();
-        if log.is_offline() {
+        state.clean.retry_at_ms = now_ms.saturating_add(RETRY_MS);
+        if log.is_half_swapped() {
             tracing::error!(partition = %self.topic_partition, error = %e,
-                "compaction could not finish the swap of a segment: reads go on, the partition takes \
-                 no records until the broker is restarted, which finishes it; check the disk");
+                "compaction could not finish the swap of a segment: reads go on, produces are \
+                 refused until it is finished, which is tried until the disk works");
+            // The flusher takes back what waits for its write, and repairs.
             state.trouble = Some(e);
-            drop(state);
-            // Appends that wait for their write are told.
-            self.changed.notify_waiters();
         } else if let LogError::Corrupt { .. } = e {
             state.clean.retry_at_ms = i64::MAX;
             tracing::error!(partition = %self.topic_partition, error = %e,
                 "a segment is damaged: the partition is not compacted until the broker restarts");
         } else {
-            state.clean.retry_at_ms = now_ms.saturating_add(RETRY_MS);
             tracing::error!(partition = %self.topic_partition, error = %e,
                 "compaction failed: the next attempt is in a minute");
         }

@@ -70,7 +70,12 @@ impl Shard {
         for (dirt, p) in found {
             let stopping = || self.is_stopping();
             let pace = &self.cleaner.pace;
-            if let Some(cleaned) = p.clean(&dirt, wall_clock_ms(), config, pace, &stopping).await {
+            let cleaned = p.clean(&dirt, wall_clock_ms(), config, pace, &stopping).await;
+            if p.is_suspect() {
+                // A swap that the disk cut short: the flusher finishes it.
+                self.flush_queue.mark(&p);
+            }
+            if let Some(cleaned) = cleaned {
                 let counters = self.counters();
                 counters.cleaner_runs.add(1);
                 counters.cleaner_bytes_read.add(cleaned.bytes_read);

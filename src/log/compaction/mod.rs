@@ -25,6 +25,7 @@ use std::path::Path;
 
 pub use pace::Pace;
 pub use plan::{CleanWhen, Dirt};
+pub(super) use swap::HalfSwap;
 pub(super) use swap_recovery::settle_swaps;
 
 use super::appender::Turn;
@@ -105,7 +106,9 @@ impl Log {
             // A segment went meanwhile (retention, DeleteRecords): the next run sees what is left.
             Err(Ended::Stopped | Ended::Failed(LogError::Replaced(_))) => Ok(None),
             // What ended the log ended the run; but it may be a swap that did.
-            Err(Ended::Failed(_)) if self.cleaning_must_stop(run) && !self.is_offline() => Ok(None),
+            Err(Ended::Failed(_)) if self.cleaning_must_stop(run) && !self.is_half_swapped() => {
+                Ok(None)
+            }
             Err(Ended::Failed(e)) => Err(e),
         }
     }

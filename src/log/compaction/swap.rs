@@ -8,7 +8,8 @@
 //!                     ones that it covers would look like a log that goes wrong there
 //!   X.log …           the new one has its name, synced; the `.deleted` are removed
 //!
-//! Runs under the log's turn. What the start does is in swap_recovery.rs.
+//! Runs under the log's turn. A disk that fails leaves a `HalfSwap`, which `Log::repair` finishes when
+//! the disk works again. What the start does is in swap_recovery.rs.
 
 use std::io;
 use std::path::Path;
@@ -33,18 +34,54 @@ fn deleted_name(base: Offset, kind: FileKind) -> String {
     format!("{}.deleted", file_name(base, kind))
 }
 
+/// A swap that the disk cut short, and what is left of it. Reads go on from the files that are open; no
+/// other name changes, and nothing is appended, until it is done (`Log::repair` tries).
+pub(in crate::log) struct HalfSwap {
+    old: Vec<SharedSegment>,
+    base: Offset,
+    left: Left,
+}
+
+/// Each is done again from its start.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// To take the `.swap` files back: they may or may not be durable.
+    RollBack,
+    /// The old files' names, then the new one's.
+    Drop,
+    /// The old names are gone, durably: one of them may be the new segment's by now.
+    Name,
+}
+
+impl HalfSwap {
+    async fn go_on(&mut self, dir: &Path) -> Result<()> {
+        if self.left == Left::RollBack {
+            return roll_back(dir, self.base).await;
+        }
+        if self.left == Left::Drop {
+            drop_old(dir, &self.old).await?;
+            self.left = Left::Name;
+        }
+        name_new(dir, self.base).await
+    }
+}
+
 impl Log {
     /// False: the log is not as it was when the cleaning of `old` began, and nothing was done.
     pub(super) async fn swap_in(&self, old: &[SharedSegment], new: Segment) -> Result<bool> {
         let swapped = self.change_names(old, new).await?;
         if swapped {
             // Beside writes again: large files take their time to go, and nobody needs the names.
-            let dir = &self.inner.dir;
-            let gone = old.iter().flat_map(|s| KINDS.map(|k| dir.join(deleted_name(s.base, k))));
-            let delay_ms = self.inner.state.borrow().config.file_delete_delay_ms;
-            remove_gone(gone.collect(), delay_ms).await?;
+            self.remove_old(old).await?;
         }
         Ok(swapped)
+    }
+
+    async fn remove_old(&self, old: &[SharedSegment]) -> Result<()> {
+        let dir = &self.inner.dir;
+        let gone = old.iter().flat_map(|s| KINDS.map(|k| dir.join(deleted_name(s.base, k))));
+        let delay_ms = self.inner.state.borrow().config.file_delete_delay_ms;
+        remove_gone(gone.collect(), delay_ms).await
     }
 
     async fn change_names(&self, old: &[SharedSegment], new: Segment) -> Result<bool> {
@@ -52,12 +89,10 @@ impl Log {
         // It holds to the end: the list changes before its last segment by holders of the turn only.
         let Some(at) = self.place_of(old) else { return Ok(false) };
         let dir = &self.inner.dir;
-        let base = new.base;
-        if let Err(e) = prepare(dir, base).await {
-            if roll_back(dir, base).await.is_err() {
-                // What a start would find is not known: no more appends to what it may replace.
-                self.half_swapped();
-            }
+        let mut swap = HalfSwap { old: old.to_vec(), base: new.base, left: Left::Drop };
+        if let Err(e) = prepare(dir, new.base).await {
+            swap.left = Left::RollBack;
+            let _ = self.go_on(swap).await;
             return Err(e);
         }
         // From here it is done to the end, also when a sync beside this has failed: a `.swap` that
@@ -75,21 +110,42 @@ impl Log {
                 let _ = file.close().await;
             }
         }
-        let done = complete(dir, old, base).await;
-        if done.is_err() {
-            self.half_swapped();
-        }
-        done?;
+        self.go_on(swap).await?;
         self.drop_stray_snapshots().await;
         Ok(true)
     }
 
-    /// No repair: it would make a log writable whose files have other names than it thinks.
-    fn half_swapped(&self) {
-        let mut state = self.inner.state.borrow_mut();
-        if state.health != Health::Closed {
-            state.health = Health::HalfSwapped;
+    /// Keeps what is left to do when the disk fails; the log takes no appends then.
+    async fn go_on(&self, mut swap: HalfSwap) -> Result<()> {
+        let done = swap.go_on(&self.inner.dir).await;
+        if done.is_err() {
+            *self.inner.half_swap.borrow_mut() = Some(Box::new(swap));
+            let mut state = self.inner.state.borrow_mut();
+            if state.health == Health::Open {
+                state.health = Health::Suspect;
+            }
         }
+        done
+    }
+
+    /// By the holder of the turn: what a swap was cut short in. Nothing to do is fine.
+    pub(in crate::log) async fn finish_swap(&self) -> Result<()> {
+        let Some(swap) = self.inner.half_swap.borrow_mut().take() else { return Ok(()) };
+        let (old, swapped) = (swap.old.clone(), swap.left != Left::RollBack);
+        self.go_on(*swap).await?;
+        if swapped {
+            self.drop_stray_snapshots().await;
+            // Named `.deleted`: if they can't be removed now, the next start does.
+            if let Err(e) = self.remove_old(&old).await {
+                tracing::warn!("left for the next start to remove: {e}");
+            }
+        }
+        Ok(())
+    }
+
+    /// A swap waits for the disk: what the names of closed segments stand for is not known.
+    pub fn is_half_swapped(&self) -> bool {
+        self.inner.half_swap.borrow().is_some()
     }
 
     /// Where `old` stand in the list, all of them and in a row, while the log is open.
@@ -125,7 +181,7 @@ async fn roll_back(dir: &Path, base: Offset) -> Result<()> {
     Ok(())
 }
 
-async fn complete(dir: &Path, old: &[SharedSegment], base: Offset) -> Result<()> {
+async fn drop_old(dir: &Path, old: &[SharedSegment]) -> Result<()> {
     for segment in old {
         for kind in KINDS {
             let from = segment.path(dir, kind);
@@ -135,11 +191,15 @@ async fn complete(dir: &Path, old: &[SharedSegment], base: Offset) -> Result<()>
             }
         }
     }
-    disk::sync_dir(dir).await.map_err(io_error(dir))?;
+    disk::sync_dir(dir).await.map_err(io_error(dir))
+}
+
+async fn name_new(dir: &Path, base: Offset) -> Result<()> {
     for kind in KINDS {
         let from = dir.join(swap_name(base, kind));
         match disk::rename(&from, &dir.join(file_name(base, kind))).await {
-            Err(e) if kind == FileKind::TxnIndex && e.kind() == io::ErrorKind::NotFound => {}
+            // There is no such file, or an attempt before this one came as far.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             done => done.map_err(io_error(&from))?,
         }
     }
