@@ -300,7 +300,7 @@ async fn run_controller_shard(
     .map_err(StartError::environment)?;
     let image: Arc<Image> = controller.image();
     let existing = dir.remove_strays(&image).await?;
-    dir.forget_deleted(&mut hints, &existing).await?;
+    let forgotten = dir.forget_deleted(&mut hints, &existing).await?;
     let prepared = Arc::new(Prepared { hints: Arc::new(hints), existing });
     let shard = Shard::new(options(prepared.hints.clone()));
     shard.set_controller(controller.clone());
@@ -309,6 +309,9 @@ async fn run_controller_shard(
         // What is gone must go from the files; what stays need not move on for that.
         Rc::new(move || Box::pin(write_checkpoints(dir.clone(), shard.clone(), false)))
     }));
+    if !forgotten {
+        shard.checkpoints_are_stale();
+    }
     for worker in tell {
         let _ = worker.send(prepared.clone());
     }
@@ -367,12 +370,14 @@ async fn checkpoint_until(
     }
 }
 
-async fn write_checkpoints(dir: Rc<DataDir>, shard: Weak<Shard>, advance: bool) {
+async fn write_checkpoints(dir: Rc<DataDir>, shard: Weak<Shard>, advance: bool) -> bool {
     // Collected and written in one turn: what was collected first is not written last.
     dir.take_checkpoint_turn().await;
+    let mut written = false;
     if let Some(shard) = shard.upgrade() {
         let checkpoints = shard.all_checkpoints(advance).await;
-        dir.try_checkpoints(&checkpoints).await;
+        written = dir.try_checkpoints(&checkpoints).await;
     }
     dir.end_checkpoint_turn();
+    written
 }

@@ -32,5 +32,7 @@ mod side_topic;
 
 #[path = "faults/every_place.rs"]
 mod every_place;
+#[path = "faults/full_start.rs"]
+mod full_start;
 #[path = "faults/single.rs"]
 mod single;

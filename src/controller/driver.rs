@@ -55,7 +55,8 @@ impl Controller {
             replay::open(&dir, cluster_id).await?;
 
         let mut records = Vec::new();
-        if image.offset == 0 {
+        let is_new = image.offset == 0;
+        if is_new {
             let (name, level) = METADATA_VERSION;
             records.push(Record::FeatureLevel { name: name.to_string(), level });
         }
@@ -74,7 +75,20 @@ impl Controller {
             apply(&mut image, some);
         }
         if !records.is_empty() {
-            make_durable(&log).await?;
+            make_durable(&log).await.map_err(|e| {
+                let what = if is_new {
+                    "the directory is new"
+                } else {
+                    "this broker's listeners, broker.rack or number of shards are not those of its \
+                     last start"
+                };
+                format!(
+                    "the metadata log has to take {} records at this start ({what}) and can't: {e}: \
+                     if the disk is full, free 64 KiB or more on it; a start with the settings of \
+                     the last one needs no room",
+                    records.len()
+                )
+            })?;
         }
         let image = Arc::new(image);
         on_image(image.clone());

@@ -98,9 +98,7 @@ pub enum LogError {
 impl LogError {
     /// No room: the device's, a quota's, or a bound on the size of files.
     pub fn is_full(&self) -> bool {
-        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        matches!(self, LogError::Io { source, .. }
-            if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+        matches!(self, LogError::Io { source, .. } if disk::is_full(source))
     }
 }
 
@@ -255,8 +253,13 @@ impl Log {
         }
         let bytes = checkpoint::encode_partition_metadata(id);
         *self.inner.partition_metadata.borrow_mut() = Some(bytes);
-        if self.inner.state.borrow().dir_created {
-            self.write_partition_metadata().await?;
+        if !self.inner.state.borrow().dir_created {
+            return Ok(());
+        }
+        match self.write_partition_metadata().await {
+            // What is there can still be read; the next start tries again.
+            Err(e) if e.is_full() => tracing::debug!("no partition.metadata: {e}"),
+            other => other?,
         }
         Ok(())
     }

@@ -15,6 +15,9 @@ use crate::runtime::{self, Notify, disk};
 use crate::shard::{PartitionCheckpoint, StartHints};
 use crate::types::{Offset, TopicPartition};
 
+/// A start with less room than this says that the disk is full: no partition can take a step.
+const FREE_BYTES_MIN: u64 = 64 * 1024;
+
 pub(super) struct DataDir {
     path: PathBuf,
     cluster_id: String,
@@ -59,11 +62,14 @@ impl DataDir {
         let meta = checkpoint::read_meta_properties(&path)
             .await
             .map_err(|e| refuse("its meta.properties can't be read", &e))?;
+        let is_new = meta.is_none();
         let meta = identity(config, &path, meta)?;
         let cluster_id = meta.cluster_id.clone();
-        checkpoint::write_meta_properties(&path, &meta)
-            .await
-            .map_err(|e| refuse("can't be written", &e))?;
+        if is_new {
+            checkpoint::write_meta_properties(&path, &meta)
+                .await
+                .map_err(|e| refuse("can't be written", &e))?;
+        }
         let has_cleaner_offsets =
             existed.is_ok_and(|all| all.iter().any(|e| e.name == checkpoint::CLEANER_OFFSET_FILE));
         let hints = read_hints(&path, has_cleaner_offsets)
@@ -71,6 +77,15 @@ impl DataDir {
             .map_err(|e| refuse("its checkpoints are damaged", &e))?;
         disk::prepare_device(&path).await.map_err(|e| refuse("can't be read", &e))?;
         let probe = disk::probe(&path).await.ok();
+        if let Ok((total, free)) = disk::disk_space(&path).await
+            && free < FREE_BYTES_MIN
+        {
+            tracing::error!(
+                "log.dirs={} is full ({free} of {total} bytes free): what is there is served, \
+                 produces are refused, and writing begins by itself when there is room",
+                path.display()
+            );
+        }
         let dir = DataDir {
             path,
             cluster_id,
@@ -143,18 +158,19 @@ impl DataDir {
     }
 
     /// The checkpoints may name partitions that were deleted before the last stop; a topic that is
-    /// made again under the same name must not find their offsets, after a crash neither.
+    /// made again under the same name must not find their offsets, after a crash neither. False: the
+    /// disk is full, and the files name them still.
     pub(super) async fn forget_deleted(
         &self,
         hints: &mut StartHints,
         existing: &HashSet<String>,
-    ) -> Result<(), StartError> {
+    ) -> Result<bool, StartError> {
         let mut maps =
             [&mut hints.recovery_points, &mut hints.log_start_offsets, &mut hints.cleaner_offsets];
         let named: usize = maps.iter().map(|map| map.len()).sum();
         maps.iter_mut().for_each(|map| map.retain(|tp, _| existing.contains(&tp.to_string())));
         if maps.iter().map(|map| map.len()).sum::<usize>() == named {
-            return Ok(());
+            return Ok(true);
         }
         let points: BTreeSet<TopicPartition> =
             maps.iter().flat_map(|map| map.keys().cloned()).collect();
@@ -167,9 +183,13 @@ impl DataDir {
                 topic_partition: tp,
             })
             .collect();
-        self.write_checkpoints(&left).await.map_err(|why| {
-            StartError::environment(format!("the offset checkpoints can't be written: {why}"))
-        })
+        match self.write_checkpoints(&left).await {
+            Err(e) if e.is_full() => Ok(false),
+            Err(e) => Err(StartError::environment(format!(
+                "the offset checkpoints can't be written: {e}"
+            ))),
+            Ok(()) => Ok(true),
+        }
     }
 
     pub(super) async fn take_checkpoint_turn(&self) {
@@ -188,24 +208,25 @@ impl DataDir {
     }
 
     /// As `write_checkpoints`; a failure is told once, until one succeeds.
-    pub(super) async fn try_checkpoints(&self, checkpoints: &[PartitionCheckpoint]) {
+    pub(super) async fn try_checkpoints(&self, checkpoints: &[PartitionCheckpoint]) -> bool {
         let written = self.write_checkpoints(checkpoints).await;
         let failed_before = self.checkpoints_fail.replace(written.is_err());
         match written {
-            Err(why) if !failed_before => tracing::error!(
-                why,
+            Err(ref why) if !failed_before => tracing::error!(
+                error = %why,
                 "the offset checkpoints can't be written: a start after a crash would read more; \
                  check the disk and its room"
             ),
             Ok(()) if failed_before => tracing::info!("the offset checkpoints are written again"),
             _ => {}
         }
+        written.is_ok()
     }
 
     pub(super) async fn write_checkpoints(
         &self,
         checkpoints: &[PartitionCheckpoint],
-    ) -> Result<(), String> {
+    ) -> crate::log::Result<()> {
         let of = |offset: &dyn Fn(&PartitionCheckpoint) -> Option<Offset>| -> OffsetCheckpoint {
             checkpoints
                 .iter()
@@ -219,23 +240,19 @@ impl DataDir {
         // First: an offset of a deleted topic must not be there when one of its name begins.
         if cleaned != *self.cleaner_offsets.borrow() {
             checkpoint::write_offset_checkpoint(&path(checkpoint::CLEANER_OFFSET_FILE), &cleaned)
-                .await
-                .map_err(|e| e.to_string())?;
+                .await?;
             *self.cleaner_offsets.borrow_mut() = cleaned;
         }
         checkpoint::write_offset_checkpoint(&path(checkpoint::RECOVERY_POINT_FILE), &points)
-            .await
-            .map_err(|e| e.to_string())?;
-        checkpoint::write_offset_checkpoint(&path(checkpoint::LOG_START_OFFSET_FILE), &starts)
-            .await
-            .map_err(|e| e.to_string())
+            .await?;
+        checkpoint::write_offset_checkpoint(&path(checkpoint::LOG_START_OFFSET_FILE), &starts).await
     }
 
     /// The last act of a stop: checkpoints, and the mark that the files can be trusted.
     pub(super) async fn finish(&self, checkpoints: &[PartitionCheckpoint], clean: bool) {
         let written = self.write_checkpoints(checkpoints).await;
-        if let Err(why) = &written {
-            tracing::error!(why, "the offset checkpoints can't be written");
+        if let Err(e) = &written {
+            tracing::error!(error = %e, "the offset checkpoints can't be written");
         }
         if clean
             && written.is_ok()

@@ -58,6 +58,12 @@ impl std::ops::Deref for ReadBuf {
     }
 }
 
+/// No room: the device's, a quota's, or a bound on the size of files.
+pub fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
     Read,

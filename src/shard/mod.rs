@@ -40,8 +40,8 @@ use crate::runtime::activity::{Activity, charged};
 use crate::runtime::mailbox::{Receiver, Sender};
 use crate::types::ShardId;
 
-/// Writes what `all_checkpoints` says now; one at a time, in the order of the calls.
-pub type WriteCheckpoints = Rc<dyn Fn() -> LocalBoxFuture<'static, ()>>;
+/// Writes what `all_checkpoints` says now; one at a time, in the order of the calls. False: it can't.
+pub type WriteCheckpoints = Rc<dyn Fn() -> LocalBoxFuture<'static, bool>>;
 
 /// What every shard of a broker is given.
 pub struct ShardOptions {
@@ -131,6 +131,11 @@ impl Shard {
     /// at the end (it holds the shard).
     pub fn set_write_checkpoints(&self, write: Option<WriteCheckpoints>) {
         *self.write_checkpoints.borrow_mut() = write;
+    }
+
+    /// The checkpoint files name what is gone: they are written before a command is answered.
+    pub fn checkpoints_are_stale(&self) {
+        self.deletions.set(self.deletions.get() + 1);
     }
 
     pub fn counters(&self) -> &ShardCounters {

@@ -378,8 +378,9 @@ impl Shard {
         if self.deletions_written.get() < deletions
             && let Some(write) = write
         {
-            write().await;
-            self.deletions_written.set(self.deletions_written.get().max(deletions));
+            if write().await {
+                self.deletions_written.set(self.deletions_written.get().max(deletions));
+            }
         }
     }
 }

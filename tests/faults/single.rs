@@ -19,19 +19,19 @@ use spindle::wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use spindle::wire::record_batch::BatchHeader;
 use spindle::wire::records::BatchBuilder;
 
-const MACHINE: &str = "m";
+pub const MACHINE: &str = "m";
 const LIMIT: Duration = Duration::from_secs(30);
 const CORRUPT_MESSAGE: i16 = 2;
 const REQUEST_TIMED_OUT: i16 = 7;
-const STORAGE_ERROR: i16 = 56;
+pub const STORAGE_ERROR: i16 = 56;
 
-const fn ms(n: u64) -> Duration {
+pub const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
 /// What the broker logs, warnings and worse.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -44,18 +44,18 @@ impl Write for Lines {
 }
 
 impl Lines {
-    fn with(&self, text: &str) -> Vec<String> {
+    pub fn with(&self, text: &str) -> Vec<String> {
         let all = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         all.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }
 
-    fn count(&self, text: &str) -> usize {
+    pub fn count(&self, text: &str) -> usize {
         self.with(text).len()
     }
 }
 
 /// Runs `f` in a simulation; the lines that the broker logs meanwhile.
-fn simulate<F: Future<Output = ()> + 'static>(seed: u64, f: impl FnOnce(Lines) -> F) {
+pub fn simulate<F: Future<Output = ()> + 'static>(seed: u64, f: impl FnOnce(Lines) -> F) {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -66,13 +66,13 @@ fn simulate<F: Future<Output = ()> + 'static>(seed: u64, f: impl FnOnce(Lines) -
     tracing::subscriber::with_default(subscriber, || Simulation::new(seed).run(f(lines)));
 }
 
-struct Broker {
+pub struct Broker {
     stop: OneshotSender<()>,
-    pid: sim::ProcessId,
+    pub pid: sim::ProcessId,
 }
 
 impl Broker {
-    fn start(overrides: &[&str]) -> Broker {
+    pub fn start(overrides: &[&str]) -> Broker {
         let base = ["listeners=PLAINTEXT://10.0.0.1:9092", "log.dirs=/data", "shard.count=1"];
         let all: Vec<String> = base.iter().chain(overrides).map(|s| s.to_string()).collect();
         let (stop, stopped) = oneshot::<()>();
@@ -85,13 +85,13 @@ impl Broker {
         Broker { stop, pid }
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         let _ = self.stop.send(());
         assert!(timeout(LIMIT, sim::wait_exit(self.pid)).await.is_some(), "it does not stop");
     }
 }
 
-async fn connect() -> Connection {
+pub async fn connect() -> Connection {
     loop {
         match Connection::connect("10.0.0.1:9092".parse().unwrap(), "test", LIMIT).await {
             Ok(connection) => return connection,
@@ -100,13 +100,13 @@ async fn connect() -> Connection {
     }
 }
 
-async fn create(c: &Connection, topic: &str, partitions: i32) {
+pub async fn create(c: &Connection, topic: &str, partitions: i32) {
     let configs = [("segment.ms", "100"), ("index.interval.bytes", "0")];
     c.create_topic(topic, partitions, 1, &configs, LIMIT).await.unwrap();
 }
 
 /// One record of `bytes` bytes, of an idempotent producer when there is one.
-fn batch(bytes: usize, fill: u8, producer: Option<(i64, i16, i32)>) -> Bytes {
+pub fn batch(bytes: usize, fill: u8, producer: Option<(i64, i16, i32)>) -> Bytes {
     let mut builder = BatchBuilder::new(Compression::None);
     if let Some((id, epoch, sequence)) = producer {
         builder.producer(id, epoch, sequence);
@@ -116,7 +116,7 @@ fn batch(bytes: usize, fill: u8, producer: Option<(i64, i16, i32)>) -> Bytes {
 }
 
 /// Ok(offset), or the error's code and words.
-async fn produce(
+pub async fn produce(
     c: &Connection,
     topic: &str,
     partition: i32,
@@ -132,7 +132,12 @@ async fn produce(
 }
 
 /// (error code, high watermark, bytes).
-async fn fetch(c: &Connection, topic: &str, partition: i32, offset: i64) -> (i16, i64, Vec<u8>) {
+pub async fn fetch(
+    c: &Connection,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+) -> (i16, i64, Vec<u8>) {
     let row = FetchPartition {
         index: partition,
         current_leader_epoch: -1,
@@ -164,7 +169,7 @@ async fn fetch(c: &Connection, topic: &str, partition: i32, offset: i64) -> (i16
 }
 
 /// Base offset and whole bytes of each batch.
-fn batches(mut bytes: &[u8]) -> Vec<(i64, Vec<u8>)> {
+pub fn batches(mut bytes: &[u8]) -> Vec<(i64, Vec<u8>)> {
     let mut all = Vec::new();
     while !bytes.is_empty() {
         let header = BatchHeader::parse(bytes).unwrap();

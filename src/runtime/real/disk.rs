@@ -327,11 +327,34 @@ pub async fn prepare_device(dir: &Path) -> io::Result<()> {
     let name = format!(".first-open-{}-{:016x}", std::process::id(), fastrand::u64(..));
     let path = dir.join(name);
     let to_write = path.clone();
-    blocking::run(move || std::fs::write(to_write, vec![1u8; BLOCK])).await?;
+    let written = blocking::run(move || std::fs::write(to_write, vec![1u8; BLOCK])).await;
+    if written.as_ref().is_err_and(super::super::disk::is_full) {
+        let dir = dir.to_owned();
+        let found = blocking::run(move || {
+            let _ = std::fs::remove_file(&path);
+            any_small_file(&dir)
+        });
+        // On a full disk one that is there does as well, opened to be read.
+        return match found.await? {
+            Some(there) => File::open(&there, OpenMode::Read).await?.close().await,
+            None => written,
+        };
+    }
+    written?;
     let opened = match File::open(&path, OpenMode::Read).await {
         Ok(file) => file.close().await,
         Err(e) => Err(e),
     };
     blocking::run(move || std::fs::remove_file(path)).await?;
     opened
+}
+
+fn any_small_file(dir: &Path) -> io::Result<Option<std::path::PathBuf>> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.metadata().is_ok_and(|m| m.is_file() && m.len() > 0) {
+            return Ok(Some(entry.path()));
+        }
+    }
+    Ok(None)
 }
