@@ -44,7 +44,7 @@ pub(super) struct Ahead {
     ended: Cell<bool>,
     /// There was no room when this much was allocated: not tried again until that has changed.
     failed_at: Cell<Option<u64>>,
-    spare: RefCell<Option<(File, u64)>>,
+    spare: RefCell<Option<Spare>>,
     /// Mean size of the last writes.
     write_bytes: Cell<u32>,
     /// The sync of a preparation failed: the kernel tells of an error once, so the next sync of the
@@ -54,6 +54,9 @@ pub(super) struct Ahead {
     #[cfg(test)]
     pub waited: Cell<u64>,
 }
+
+/// The next segment's file, and how much of it is allocated.
+type Spare = (File, u64);
 
 enum Wanted {
     Step(u64),

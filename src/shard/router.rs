@@ -377,10 +377,9 @@ impl Shard {
         let deletions = self.deletions.get();
         if self.deletions_written.get() < deletions
             && let Some(write) = write
+            && write().await
         {
-            if write().await {
-                self.deletions_written.set(self.deletions_written.get().max(deletions));
-            }
+            self.deletions_written.set(self.deletions_written.get().max(deletions));
         }
     }
 }
