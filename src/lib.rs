@@ -1,6 +1,7 @@
 //! Spindle: a Kafka-protocol broker for Linux. One pinned thread per core, io_uring through glommio,
 //! direct-I/O segments in Kafka's own formats. See ARCHITECTURE.md for the rooms and their arrows.
 
+pub mod admin;
 pub mod api;
 pub mod cli;
 pub mod client;

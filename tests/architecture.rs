@@ -22,9 +22,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("api", &["shard", "coordinator", "partition", "controller", "wire"]),
     ("server", &["api", "shard", "runtime", "wire"]),
     ("client", &["runtime", "wire"]),
+    ("admin", &["client", "coordinator", "runtime", "wire"]),
     ("loadgen", &["client", "runtime", "wire"]),
     ("node", &["server", "shard", "controller", "log", "runtime"]),
-    ("cli", &["node", "loadgen", "log", "runtime"]),
+    ("cli", &["node", "loadgen", "admin", "coordinator", "log", "runtime"]),
 ];
 const PLAIN: &[&str] = &["types", "limits", "error", "config", "metrics"];
 

@@ -3,8 +3,15 @@
 
 mod bench;
 mod bench_broker;
+mod cluster;
+mod config;
+mod group;
+mod group_tables;
 mod log;
+mod remote;
 mod serve;
+mod time;
+mod topic;
 
 use clap::{Parser, Subcommand};
 
@@ -29,6 +36,14 @@ enum Command {
     Bench(Box<bench::BenchArgs>),
     /// Look into the files of a stopped broker
     Log(log::LogArgs),
+    /// Topics of a cluster, any Kafka's: list, describe, create, delete, alter
+    Topic(topic::TopicArgs),
+    /// Consumer groups: list, describe (lag, rates), explain, reset-offsets, delete
+    Group(group::GroupArgs),
+    /// Settings of topics, brokers and groups
+    Config(config::ConfigArgs),
+    /// Brokers, quorum, log directories, API versions
+    Cluster(cluster::ClusterArgs),
 }
 
 /// The whole program; returns the exit code.
@@ -36,7 +51,7 @@ pub fn run() -> i32 {
     let cli = Cli::parse();
     let log_default = match cli.command {
         Command::Serve(_) => "info",
-        Command::Bench(_) | Command::Log(_) => "warn",
+        _ => "warn",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("SPINDLE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(log_default));
@@ -48,6 +63,10 @@ pub fn run() -> i32 {
     match cli.command {
         Command::Serve(args) => exit_code(serve::run(args)),
         Command::Log(args) => log::run(args),
+        Command::Topic(args) => topic::run(args),
+        Command::Group(args) => group::run(args),
+        Command::Config(args) => config::run(args),
+        Command::Cluster(args) => cluster::run(args),
         Command::Bench(args) => {
             // What was typed after `spindle bench`: a scenario's words go before it.
             let words: Vec<_> = std::env::args_os().skip(2).collect();

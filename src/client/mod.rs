@@ -228,6 +228,11 @@ impl Connection {
         }
     }
 
+    /// What the broker said it speaks: (API key, (min, max)), by key.
+    pub fn versions(&self) -> Vec<(i16, (i16, i16))> {
+        self.shared().versions.borrow().iter().map(|(key, range)| (*key, *range)).collect()
+    }
+
     pub fn next_correlation_id(&self) -> i32 {
         let id = self.shared().next_correlation_id.get();
         self.shared().next_correlation_id.set(if id == i32::MAX { 1 } else { id + 1 });
