@@ -54,26 +54,34 @@ def free_ports(count):
     raise Trouble(f"no {count} free ports in a row between 20000 and 32000")
 
 
+def ask(address, key, version, body, timeout=60):
+    """One request on a connection of its own; the answer without its correlation id."""
+    host, port = address.rsplit(":", 1)
+    request = struct.pack(">hhih", key, version, 1, -1) + body
+    with socket.create_connection((host, int(port)), timeout=timeout) as connection:
+        connection.sendall(struct.pack(">i", len(request)) + request)
+        answer = b""
+        while len(answer) < 4 or len(answer) < 4 + struct.unpack_from(">i", answer)[0]:
+            piece = connection.recv(65536)
+            if not piece:
+                raise ConnectionError(f"{address} closed the connection")
+            answer += piece
+        return answer[8:]
+
+
 def answers_metadata(port):
     """True when the broker there names at least one node (Metadata v1, no topics)."""
-    body = struct.pack(">hhih", 3, 1, 1, -1) + struct.pack(">i", 0)
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.settimeout(2)
-            connection.sendall(struct.pack(">i", len(body)) + body)
-            answer = b""
-            while len(answer) < 12:
-                piece = connection.recv(4096)
-                if not piece:
-                    return False
-                answer += piece
-            return struct.unpack(">iii", answer[:12])[2] > 0
-    except OSError:
+        return struct.unpack_from(">i", ask(f"127.0.0.1:{port}", 3, 1, struct.pack(">i", 0), timeout=2))[0] > 0
+    except (OSError, struct.error):
         return False
 
 
 class Broker:
     """One that we start ourselves. Subclasses say how."""
+
+    # What `spindle bench` is told beside address and process id.
+    bench_words = []
 
     def __init__(self, name):
         self.name = name
@@ -155,7 +163,9 @@ class Spindle(Broker):
         ports = str(self.port) if shards == 1 else f"{self.port}-{self.port + shards - 1}"
         settings = [f"listeners=PLAINTEXT://127.0.0.1:{ports}", f"log.dirs={self.directory / 'data'}",
                     f"shard.count={shards}", *self.overrides]
-        command = [str(self.binary), "serve"]
+        times = str(self.directory / "shard-times")
+        self.bench_words = ["--broker-shard-times", times]
+        command = [str(self.binary), "serve", "--shard-times", times]
         for setting in settings:
             command += ["--override", setting]
         return command
@@ -163,6 +173,8 @@ class Spindle(Broker):
 
 class Other:
     """A broker that runs already: NAME=HOST:PORT[,PID]."""
+
+    bench_words = []
 
     def __init__(self, text):
         try:

@@ -51,7 +51,7 @@ MB_PER_S_MIN = 5
 CPU_GB, CPU_RECORDS, CPU_REQUESTS = "broker CPU, s/GB", "broker CPU, s/M records", "broker CPU, s/M requests"
 ACK_P50, E2E_P50, E2E_P99 = "ack p50, ms", "end to end p50, ms", "end to end p99, ms"
 CREATE, WRITTEN, START, IDLE = "create topics, s", "written, s", "start to Metadata, s", "idle memory, MB"
-PEAK = "peak memory, MB"
+PEAK, CPU_ALONE = "peak memory, MB", "broker CPU of consuming alone, s/GB"
 
 # (name, how to read it, digits). GB are of records: produced, consumed and replayed together.
 FIGURES = [
@@ -82,6 +82,7 @@ GOALS = {
     ("produce-1k", CPU_GB): 0.5,
     ("produce-100b", CPU_RECORDS): 0.1,
     ("consume-1k", CPU_GB): 0.35,
+    ("tail-1k", CPU_ALONE): 0.35,
     ("request-1", CPU_REQUESTS): 40,
     ("request-32", CPU_REQUESTS): 20,
     ("end-to-end-1", E2E_P50): 0.3,
@@ -101,8 +102,83 @@ def start_rows(brokers, starts):
     return [("start", START, column("start_seconds"), 2), ("start", IDLE, column("idle_mb"), 0)]
 
 
-def rows(scenario, brokers, reports):
-    """`reports`: {broker: [report of each round]}."""
+def count_rows(scenario, brokers, counts):
+    """`counts`: {broker: {"calls", "switches"}}, a request each."""
+    out = []
+    for figure, key in [("system calls a request", "calls"), ("context switches a request", "switches")]:
+        columns = {b: [v] if (v := counts.get(b, {}).get(key)) is not None else [] for b in brokers}
+        if any(columns.values()):
+            out.append((scenario, figure, columns, 2))
+    return out
+
+
+def _by(amount, unit):
+    return lambda r: None if "cpu_s" not in r else r["cpu_s"] / r[amount] * unit
+
+
+SECOND_CLIENT = [
+    ("records/s", lambda r: None if "p50_ms" in r else r["records"] / r["seconds"], 0),
+    ("MB/s", lambda r: r["bytes"] / r["seconds"] / 1e6 if r["bytes"] > 1e8 else None, 1),
+    ("ack p50, ms", lambda r: r.get("p50_ms"), 3),
+    ("ack p99, ms", lambda r: r.get("p99_ms"), 3),
+    ("ack p99.9, ms", lambda r: r.get("p999_ms"), 3),
+    (CPU_GB, lambda r: _by("bytes", 1e9)(r) if r["bytes"] > 1e8 else None, 3),
+    (CPU_RECORDS, _by("records", 1e6), 3),
+    ("context switches/s", lambda r: r["switches"] / r["seconds"] if "switches" in r else None, 0),
+    (PEAK, lambda r: r["peak_bytes"] / 1e6 if r.get("peak_bytes") else None, 0),
+]
+
+
+def second_client_rows(brokers, results):
+    """`results`: {row: {broker: [result of each round]}}, of side_by_side/librdkafka."""
+    out = []
+    for scenario, of in results.items():
+        for figure, read, digits in SECOND_CLIENT:
+            columns = {b: [v for r in of.get(b, []) if (v := read(r)) is not None] for b in brokers}
+            if any(columns.values()):
+                out.append((scenario, figure, columns, digits))
+    return out
+
+
+def _alone(reports, without):
+    """Broker CPU of consuming alone, s/GB: the run with consumers less the one without, at the same rate."""
+    values = []
+    for report, other in zip(reports, without):
+        cpu, base = report["cpu"]["broker_s"], other["cpu"]["broker_s"]
+        consumed = report["measured"]["consumed_bytes"]
+        if None in (cpu, base) or not consumed or not other["measured_s"]:
+            continue
+        values.append((cpu - base * report["measured_s"] / other["measured_s"]) / (consumed / 1e9))
+    return values
+
+
+def where_time_went(table_rows, every_report):
+    """Under the table: for each row of Spindle's that missed its goal, what its shards did in the last round."""
+    missed = {}
+    for scenario, figure, columns, _ in table_rows:
+        goal, ours = GOALS.get((scenario, figure)), columns.get("Spindle")
+        if goal is not None and ours and statistics.median(ours) > goal:
+            missed.setdefault(scenario, []).append(figure)
+    lines = []
+    for scenario, figures in missed.items():
+        reports = every_report.get(scenario, {}).get("Spindle", [])
+        shards = reports[-1]["cpu"].get("shards", []) if reports else []
+        if not shards:
+            continue
+        lines.append(f"Why {scenario} missed ({'; '.join(figures)}): where Spindle's shards spent their CPU "
+                     f"(`perf/profile {scenario}` shows it by function)")
+        for shard in shards:
+            parts = {k[:-2]: v for k, v in shard.items() if k.endswith("_s") and k not in ("cpu_s", "idle_s")}
+            cpu = sum(parts.values()) or 1
+            busy = ", ".join(f"{name} {100 * s / cpu:.0f} %" for name, s in sorted(parts.items(), key=lambda p: -p[1])
+                             if s / cpu >= 0.01)
+            lines.append(f"- shard {shard['shard']}, {100 * shard['cpu_s'] / shard['seconds']:.0f} % of its CPU busy: {busy}")
+        lines.append("")
+    return lines
+
+
+def rows(scenario, brokers, reports, every_report):
+    """`reports`: {broker: [report of each round]}; `every_report`: those of the scenarios before, by scenario."""
     out = []
     for figure, read, digits in FIGURES:
         if scenario not in ONLY.get(figure, [scenario]):
@@ -110,6 +186,10 @@ def rows(scenario, brokers, reports):
         columns = {b: [v for r in reports.get(b, []) if (v := read(r)) is not None] for b in brokers}
         if any(columns.values()):
             out.append((scenario, figure, columns, digits))
+    if scenario == "tail-1k" and (without := every_report.get("tail-1k-produce")):
+        columns = {b: _alone(reports.get(b, []), without.get(b, [])) for b in brokers}
+        if any(columns.values()):
+            out.append((scenario, CPU_ALONE, columns, 3))
     return out
 
 
