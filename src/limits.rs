@@ -95,3 +95,15 @@ pub const PREPARATIONS_AT_ONCE: usize = 4;
 /// Room with zeros in it that one log is ahead of its writes at most: a log of small writes takes
 /// long to fill it, and what is not used when the broker is killed was written for nothing.
 pub const ZERO_AHEAD_BYTES: u64 = 1024 * 1024;
+
+/// Compiled bytes of one regular expression that members subscribe with: RE2's own budget for a program.
+pub const GROUP_REGEX_PROGRAM_BYTES: usize = 1 << 20;
+
+/// Groups within groups of one; each is a call deep while it is compiled.
+pub const GROUP_REGEX_NESTING: u32 = 100;
+
+/// Regular expressions that one coordinator keeps compiled: the least used is compiled again when its turn comes.
+pub const GROUP_REGEXES_COMPILED: usize = 64;
+
+/// A group's regular expressions are matched against new topics no more often than this (Kafka's bound).
+pub const GROUP_REGEX_REFRESH_MS_MIN: i64 = 10_000;

@@ -9,6 +9,7 @@ use crate::coordinator::group::input::Client;
 use crate::coordinator::group::records::{
     ClassicMemberValue, ConsumerCurrentValue, ConsumerMemberValue,
 };
+use crate::types::TopicId;
 
 /// Of a request: the member leaves.
 pub const LEAVE_EPOCH: i32 = -1;
@@ -105,6 +106,11 @@ impl Current {
     /// After its tombstone: no epoch, no partitions; the member's own tombstone follows.
     pub fn gone() -> Current {
         Current { epoch: LEAVE_EPOCH, previous_epoch: LEAVE_EPOCH, ..Current::default() }
+    }
+
+    /// Nobody else may have these: assigned, or not yet given back.
+    pub fn held(&self) -> impl Iterator<Item = (TopicId, i32)> + '_ {
+        self.assigned.iter().chain(self.pending_revocation.iter())
     }
 
     pub fn is_reconciled_to(&self, assignment_epoch: i32) -> bool {
