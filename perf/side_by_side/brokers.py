@@ -157,8 +157,11 @@ class Spindle(Broker):
         self.binary = binary
         self.overrides = overrides
 
+    def shard_count(self):
+        return len(os.sched_getaffinity(0))
+
     def prepare(self, log):
-        shards = len(os.sched_getaffinity(0))
+        shards = self.shard_count()
         self.port = free_ports(shards)
         ports = str(self.port) if shards == 1 else f"{self.port}-{self.port + shards - 1}"
         settings = [f"listeners=PLAINTEXT://127.0.0.1:{ports}", f"log.dirs={self.directory / 'data'}",
