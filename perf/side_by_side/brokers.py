@@ -175,17 +175,16 @@ class Spindle(Broker):
 
 
 class Other:
-    """A broker that runs already: NAME=HOST:PORT[,PID]."""
-
-    bench_words = []
+    """A broker that runs already: NAME=HOST:PORT[,PID[,FILE]]; FILE is of a Spindle's --shard-times."""
 
     def __init__(self, text):
         try:
             self.name, place = text.split("=", 1)
-            self.address, _, pid = place.partition(",")
-            self.pid = int(pid) if pid else None
+            self.address, *rest = place.split(",", 2)
+            self.pid = int(rest[0]) if rest else None
+            self.bench_words = ["--broker-shard-times", rest[1]] if rest[1:] else []
         except ValueError:
-            raise Trouble(f"--other {text}: write it as NAME=HOST:PORT or NAME=HOST:PORT,PID") from None
+            raise Trouble(f"--other {text}: write it as NAME=HOST:PORT, NAME=HOST:PORT,PID or NAME=HOST:PORT,PID,FILE") from None
         self.start_seconds = self.idle_bytes = None
 
     def start(self, parent, log):

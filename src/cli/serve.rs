@@ -1,6 +1,7 @@
 //! `spindle serve`: the broker, until SIGTERM or SIGINT. Prints one page of what it is and what it
 //! found of the machine.
 
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -57,24 +58,27 @@ pub fn run(args: ServeArgs) -> Result<(), StartError> {
 
 const SHARD_TIMES_EVERY: Duration = Duration::from_millis(100);
 
-/// From a thread of its own, for as long as the process lives. A reader finds a whole file or none.
+/// From a thread of its own, for as long as the process lives. Written in place and padded, never renamed: a rename
+/// over a file makes ext4 write it out at once, and this must cost the disk nothing.
 fn tell_shard_times(node: &Node, file: PathBuf) -> Result<(), StartError> {
+    let failed = |e: std::io::Error| StartError::config(format!("--shard-times: {e}"));
+    let out = std::fs::File::create(file).map_err(failed)?;
     let read = bench_broker::shard_readings(node);
-    let mut fresh = file.clone().into_os_string();
-    fresh.push(".new");
-    let write = move || {
-        let json = serde_json::to_vec(&read()).map_err(std::io::Error::other)?;
-        std::fs::write(&fresh, json)?;
-        std::fs::rename(&fresh, &file)
+    let mut longest = 0;
+    let mut write = move || {
+        let mut json = serde_json::to_vec(&read()).map_err(std::io::Error::other)?;
+        longest = json.len().max(longest);
+        json.resize(longest, b' ');
+        out.write_all_at(&json, 0)
     };
-    write().map_err(|e| StartError::config(format!("--shard-times: {e}")))?;
+    write().map_err(failed)?;
     let tell = move || {
         while write().is_ok() {
             std::thread::sleep(SHARD_TIMES_EVERY);
         }
         tracing::warn!("--shard-times: the file can't be written any more");
     };
-    let thread = std::thread::Builder::new().name("shard-times".into());
+    let thread = std::thread::Builder::new().name("tell-times".into());
     thread.spawn(tell).map_err(|e| StartError::environment(e.to_string()))?;
     Ok(())
 }

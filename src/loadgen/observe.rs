@@ -187,9 +187,12 @@ impl<'a> Observer<'a> {
     }
 }
 
+/// A file that is being written may be read half old, half new.
+const READS_MAX: usize = 5;
+
 /// `None` when it is not there (yet) or is something else.
 fn shards_told_in(file: &Path) -> Option<Vec<ShardReading>> {
-    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
+    (0..READS_MAX).find_map(|_| serde_json::from_slice(&std::fs::read(file).ok()?).ok())
 }
 
 /// One process, as /proc shows it.
