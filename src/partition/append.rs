@@ -180,13 +180,8 @@ impl Partition {
                     .into(),
             ));
         }
-        let mut keyless = Vec::new();
-        let header = record_batch::validate_records(data, true, &mut |record| {
-            if topic.cleanup_compact && record.key.is_none() {
-                keyless.push(record.offset_delta);
-            }
-        })
-        .map_err(refused)?;
+        let (header, keyless) =
+            record_batch::validate_produced(data, topic.cleanup_compact).map_err(refused)?;
         if header.is_control() {
             return Err(PartitionError::InvalidRecord(
                 "Clients are not allowed to write control records.".into(),

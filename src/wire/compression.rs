@@ -1,11 +1,15 @@
 //! Kafka's four codecs with an output bound: gzip (flate2), snappy (raw and the xerial framing that
-//! Java writes), lz4 frame (lz4_flex, content checksums as Kafka has them), zstd.
-//! Compressors are kept per thread, so a batch costs no new tables. A bomb costs at most `limit`
-//! bytes, and output is allocated only as it really comes.
+//! Java writes), lz4 frame (`lz4`, its blocks by lz4_flex), zstd. Whole (`decompress`), or piece by
+//! piece in a buffer that stays in the processor's cache (`for_each_piece`).
+//! Compressors, decompressors and buffers are kept per thread, so a batch costs no new tables. A bomb
+//! costs at most `limit` bytes, and output is allocated only as it really comes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 
+use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, ResetDirective};
+
+use super::lz4;
 use super::record_batch::BatchError;
 use crate::types::Compression;
 
@@ -57,17 +61,118 @@ fn decompress_onto(
             read_bounded("gzip", flate2::bufread::MultiGzDecoder::new(input), out, limit)
         }
         Compression::Snappy => snappy_decompress(input, out, limit),
-        Compression::Lz4 => {
-            read_bounded("lz4", lz4_flex::frame::FrameDecoder::new(input), out, limit)
-        }
-        Compression::Zstd => {
-            let mut decoder =
-                zstd::stream::read::Decoder::with_buffer(input).map_err(|e| failed("zstd", e))?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(|e| failed("zstd", e))?;
-            read_bounded("zstd", decoder, out, limit)
+        Compression::Lz4 | Compression::Zstd => {
+            let had = out.len();
+            let mut too_large = false;
+            for_each_piece(codec, input, &mut |piece| {
+                too_large = piece.len() > limit - (out.len() - had);
+                if !too_large {
+                    out.extend_from_slice(piece);
+                }
+                !too_large
+            })?;
+            if too_large { Err(BatchError::TooLarge { limit }) } else { Ok(()) }
         }
     }
 }
+
+/// A buffer of pieces beyond this is given back after use: the largest block of an lz4 frame.
+const PIECE_BYTES_KEPT: usize = 4 * 1024 * 1024;
+/// Of the codecs that have no blocks of their own: what zstd likes, and half of a small second-level cache.
+const PIECE_BYTES: usize = 128 * 1024;
+
+thread_local! {
+    /// Taken while in use, so a callback may come back here.
+    static PIECE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static ZSTD_READER: Cell<Option<DCtx<'static>>> = const { Cell::new(None) };
+}
+
+/// Shows the decompressed bytes in order, in pieces of whatever size, and keeps none of them; stops early
+/// when `f` returns false. Pieces that were shown before an error are as they came.
+pub fn for_each_piece(
+    codec: Compression,
+    input: &[u8],
+    f: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<(), BatchError> {
+    let mut buffer = PIECE.take();
+    let done = match codec {
+        Compression::None => {
+            f(input);
+            Ok(())
+        }
+        Compression::Gzip => gzip_pieces(input, &mut buffer, f),
+        Compression::Snappy => snappy_pieces(input, &mut buffer, f),
+        Compression::Lz4 => lz4_pieces(input, &mut buffer, f).map_err(|e| failed("lz4", e)),
+        Compression::Zstd => zstd_pieces(input, &mut buffer, f).map_err(|e| failed("zstd", e)),
+    };
+    if buffer.capacity() <= PIECE_BYTES_KEPT {
+        PIECE.set(buffer);
+    }
+    done
+}
+
+fn gzip_pieces(
+    input: &[u8],
+    buffer: &mut Vec<u8>,
+    f: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<(), BatchError> {
+    buffer.resize(buffer.len().max(PIECE_BYTES), 0);
+    let mut reader = flate2::bufread::MultiGzDecoder::new(input);
+    loop {
+        match reader.read(buffer).map_err(|e| failed("gzip", e))? {
+            0 => return Ok(()),
+            n if f(&buffer[..n]) => {}
+            _ => return Ok(()),
+        }
+    }
+}
+
+fn lz4_pieces(
+    input: &[u8],
+    buffer: &mut Vec<u8>,
+    f: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<(), &'static str> {
+    let mut blocks = lz4::blocks(input)?;
+    while let Some(block) = blocks.next()? {
+        if !f(block.read(buffer, blocks.block_bytes_max)?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn zstd_pieces(
+    input: &[u8],
+    buffer: &mut Vec<u8>,
+    f: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<(), &'static str> {
+    let name = zstd::zstd_safe::get_error_name;
+    buffer.resize(buffer.len().max(PIECE_BYTES), 0);
+    let mut reader = ZSTD_READER.take().unwrap_or_default();
+    reader.reset(ResetDirective::SessionAndParameters).map_err(name)?;
+    reader.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX)).map_err(name)?;
+    let mut from = InBuffer::around(input);
+    // Frames may follow each other; 0 says that one is at its end.
+    let mut wanted = 0;
+    let mut full = false;
+    while from.pos() < input.len() || full && wanted != 0 {
+        let mut to = OutBuffer::around(&mut buffer[..]);
+        wanted = reader.decompress_stream(&mut to, &mut from).map_err(name)?;
+        let len = to.pos();
+        full = len == buffer.len();
+        if len > 0 && !f(&buffer[..len]) {
+            wanted = 0;
+            break;
+        }
+    }
+    if reader.sizeof() <= ZSTD_READER_BYTES_KEPT {
+        ZSTD_READER.set(Some(reader));
+    }
+    if wanted == 0 { Ok(()) } else { Err("frame is cut") }
+}
+
+/// A decompressor with a window beyond level 3's is given back after use.
+const ZSTD_READER_BYTES_KEPT: usize = 4 * 1024 * 1024;
 
 fn failed(codec: &str, error: impl std::fmt::Display) -> BatchError {
     BatchError::Invalid(format!("{codec} data does not decompress: {error}"))
@@ -89,8 +194,40 @@ fn read_bounded(
 
 fn snappy_decompress(input: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), BatchError> {
     let had = out.len();
+    snappy_blocks(input, &mut |block| {
+        let len = snappy_len(block)?;
+        let at = out.len();
+        if len > limit - (at - had) {
+            return Err(BatchError::TooLarge { limit });
+        }
+        out.resize(at + len, 0);
+        let done = snap::raw::Decoder::new().decompress(block, &mut out[at..]);
+        out.truncate(at + done.map_err(|e| failed("snappy", e))?);
+        Ok(true)
+    })
+}
+
+fn snappy_pieces(
+    input: &[u8],
+    buffer: &mut Vec<u8>,
+    f: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<(), BatchError> {
+    snappy_blocks(input, &mut |block| {
+        let len = snappy_len(block)?;
+        if buffer.len() < len {
+            buffer.resize(len, 0);
+        }
+        let done = snap::raw::Decoder::new().decompress(block, buffer);
+        Ok(f(&buffer[..done.map_err(|e| failed("snappy", e))?]))
+    })
+}
+
+fn snappy_blocks(
+    input: &[u8],
+    f: &mut dyn FnMut(&[u8]) -> Result<bool, BatchError>,
+) -> Result<(), BatchError> {
     if !input.starts_with(&XERIAL_HEADER[..8]) {
-        return snappy_block(input, out, had, limit);
+        return f(input).map(|_| ());
     }
     let mut rest = input;
     while !rest.is_empty() {
@@ -106,31 +243,22 @@ fn snappy_decompress(input: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<()
             return Err(failed("snappy", format!("block of {len} bytes, {} left", after.len())));
         }
         let (block, after) = after.split_at(len);
-        snappy_block(block, out, had, limit)?;
+        if !f(block)? {
+            return Ok(());
+        }
         rest = after;
     }
     Ok(())
 }
 
-fn snappy_block(
-    block: &[u8],
-    out: &mut Vec<u8>,
-    had: usize,
-    limit: usize,
-) -> Result<(), BatchError> {
+/// What a block says that it decompresses to.
+fn snappy_len(block: &[u8]) -> Result<usize, BatchError> {
     let len = snap::raw::decompress_len(block).map_err(|e| failed("snappy", e))?;
-    let at = out.len();
-    if len > limit - (at - had) {
-        return Err(BatchError::TooLarge { limit });
-    }
     // The densest element makes 64 bytes of 3: a longer claim is a lie, and not worth the memory.
     if len > block.len().saturating_mul(22) {
         return Err(failed("snappy", format!("{} bytes can't hold {len}", block.len())));
     }
-    out.resize(at + len, 0);
-    let done = snap::raw::Decoder::new().decompress(block, &mut out[at..]);
-    out.truncate(at + done.map_err(|e| failed("snappy", e))?);
-    Ok(())
+    Ok(len)
 }
 
 thread_local! {

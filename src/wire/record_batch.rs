@@ -2,7 +2,8 @@
 //! message sets are refused with the reason (Kafka 4 dropped them, KIP-724).
 
 use super::error_code;
-use super::records::RecordView;
+use super::record_scan::{self, Keys};
+use super::records;
 use crate::types::{Compression, Offset, TimestampType};
 
 /// The attribute bit that says that the base timestamp is a delete horizon (KIP-534).
@@ -149,16 +150,53 @@ pub fn check_crc(batch: &[u8]) -> Result<BatchHeader, BatchError> {
 /// that the records parse and fill the batch exactly. Compressed ones are decompressed (bounded)
 /// and walked the same way only when `deep`. Returns the header.
 pub fn validate(batch: &[u8], deep: bool) -> Result<BatchHeader, BatchError> {
-    validate_records(batch, deep, &mut |_| {})
+    let header = validate_header(batch)?;
+    if header.compression() == Some(Compression::None) || deep {
+        validate_records(&header, batch, Keys::Any)?;
+    }
+    Ok(header)
 }
 
-/// As `validate`, and shows every record it walks over: what a caller wants to know of the records
-/// costs no second decompression.
-pub fn validate_records(
+/// As `validate` with `deep`, and the offset deltas of records without a key when a topic requires
+/// keys: what a caller wants to know of the records costs no second decompression.
+pub fn validate_produced(
     batch: &[u8],
-    deep: bool,
-    on_record: &mut dyn FnMut(&RecordView<'_>),
-) -> Result<BatchHeader, BatchError> {
+    keys_required: bool,
+) -> Result<(BatchHeader, Vec<i32>), BatchError> {
+    let header = validate_header(batch)?;
+    let keys = if keys_required { Keys::Required } else { Keys::Any };
+    let keyless = validate_records(&header, batch, keys)?;
+    Ok((header, keyless))
+}
+
+/// The records of a whole batch: first the quick look, which nearly every batch passes, then the walk
+/// that can say what is wrong. Returns the deltas of those without a key if keys are required.
+fn validate_records(
+    header: &BatchHeader,
+    batch: &[u8],
+    keys: Keys,
+) -> Result<Vec<i32>, BatchError> {
+    let body = &batch[HEADER_BYTES..];
+    if record_scan::is_well(header, body, keys, records::decompressed_bytes_max(body.len())) {
+        return Ok(Vec::new());
+    }
+    let mut keyless = Vec::new();
+    let mut expected = 0;
+    records::for_each_record(batch, &mut |record| {
+        let right = record.offset_delta == expected;
+        expected += i32::from(right);
+        if keys == Keys::Required && record.key.is_none() {
+            keyless.push(record.offset_delta);
+        }
+        right
+    })?;
+    if expected != header.record_count {
+        return invalid(format!("record {expected} has another offset delta"));
+    }
+    Ok(keyless)
+}
+
+fn validate_header(batch: &[u8]) -> Result<BatchHeader, BatchError> {
     let header = check_crc(batch)?;
     if batch.len() != header.size_bytes() {
         return invalid(format!(
@@ -167,9 +205,9 @@ pub fn validate_records(
             header.size_bytes()
         ));
     }
-    let Some(codec) = header.compression() else {
+    if header.compression().is_none() {
         return invalid(format!("compression type {} does not exist", header.attributes & 7));
-    };
+    }
     if header.base_offset != 0 {
         return invalid(format!(
             "base offset is {} where a producer must send 0",
@@ -196,18 +234,6 @@ pub fn validate_records(
             "base sequence is {} with producer id {}",
             header.base_sequence, header.producer_id
         ));
-    }
-    if codec == Compression::None || deep {
-        let mut expected = 0;
-        super::records::for_each_record(batch, &mut |record| {
-            let right = record.offset_delta == expected;
-            expected += i32::from(right);
-            on_record(&record);
-            right
-        })?;
-        if expected != header.record_count {
-            return invalid(format!("record {expected} has another offset delta"));
-        }
     }
     Ok(header)
 }

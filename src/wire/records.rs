@@ -50,6 +50,11 @@ impl Body<'_> {
     }
 }
 
+/// What the records of a batch may take when they are decompressed.
+pub(super) fn decompressed_bytes_max(body_len: usize) -> usize {
+    DECOMPRESSED_BATCH_BYTES.max(body_len.saturating_mul(DECOMPRESSED_RATIO))
+}
+
 /// Calls `f` with the header and the records of a whole batch, decompressing into a bounded buffer
 /// when needed.
 pub fn with_body<T>(
@@ -67,7 +72,7 @@ pub fn with_body<T>(
         Some(codec) => {
             let mut scratch = SCRATCH.take();
             scratch.clear();
-            let limit = DECOMPRESSED_BATCH_BYTES.max(body.len() * DECOMPRESSED_RATIO);
+            let limit = decompressed_bytes_max(body.len());
             let done = compression::decompress(codec, body, &mut scratch, limit)
                 .and_then(|()| f(&header, Body { bytes: &scratch, record_count }));
             if scratch.capacity() <= SCRATCH_BYTES_KEPT {
