@@ -5,6 +5,7 @@
 //! rewritten in place. Invariants: sealed buffers are in offset order without gaps; one buffer is in
 //! flight at most; readers see sealed buffers only. Not here: files, and when to write.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -16,6 +17,10 @@ const OPEN_BYTES_MIN: usize = 4 * 1024;
 const OPEN_BYTES_MAX: usize = 1024 * 1024;
 /// Cached bytes of one log when the shard asks for nothing less: some seconds of a fast producer.
 const CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The same when nobody has looked at the tail while `CACHE_BYTES_MAX` were written: who comes later
+/// begins at the end or far behind it. Copies into memory that the processor's cache still holds cost
+/// half of others.
+const CACHE_BYTES_UNREAD: usize = 2 * 1024 * 1024;
 
 pub(super) struct OpenBuffer {
     buf: AlignedBuf,
@@ -54,6 +59,8 @@ pub(super) struct Tail {
     open_bytes: usize,
     pending_bytes: usize,
     sealed_bytes: usize,
+    /// Bytes sealed since a reader last looked here.
+    unread_bytes: Cell<usize>,
 }
 
 pub(super) fn round_up(n: usize) -> usize {
@@ -69,6 +76,7 @@ impl Tail {
             open_bytes: OPEN_BYTES_MIN,
             pending_bytes: 0,
             sealed_bytes: 0,
+            unread_bytes: Cell::new(0),
         }
     }
 
@@ -80,7 +88,9 @@ impl Tail {
         self.pending.front_mut()
     }
 
+    /// For readers: their looks decide how much is kept.
     pub fn sealed(&self) -> &VecDeque<SealedBuffer> {
+        self.unread_bytes.set(0);
         &self.sealed
     }
 
@@ -167,9 +177,11 @@ impl Tail {
         assert!(!open.prefix_missing, "the partial block was not read");
         let capacity = open.buf.len();
         let used = round_up(open.len);
-        if open.len * 2 > capacity {
-            self.open_bytes = (self.open_bytes * 2).min(OPEN_BYTES_MAX);
-        } else if open.len * 8 < capacity {
+        // So that a steady load fills more than half of a buffer, which is then neither moved to a
+        // larger one while it is open nor to a smaller one here.
+        if capacity > self.open_bytes {
+            self.open_bytes = capacity.min(OPEN_BYTES_MAX);
+        } else if used * 2 <= capacity {
             self.open_bytes = (self.open_bytes / 2).max(OPEN_BYTES_MIN);
         }
         let mut buf = open.buf;
@@ -206,9 +218,12 @@ impl Tail {
             self.sealed_bytes -= last.buf.len();
             self.sealed.pop_back();
         }
+        let unread = self.unread_bytes.get().saturating_add(done.buf.len());
+        self.unread_bytes.set(unread);
+        let keep = if unread > CACHE_BYTES_MAX { CACHE_BYTES_UNREAD } else { CACHE_BYTES_MAX };
         self.sealed_bytes += done.buf.len();
         self.sealed.push_back(done);
-        while self.sealed_bytes > CACHE_BYTES_MAX && self.sealed.len() > 1 {
+        while self.sealed_bytes > keep && self.sealed.len() > 1 {
             self.drop_oldest();
         }
     }
