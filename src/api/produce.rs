@@ -79,7 +79,9 @@ pub fn start(
             partitions.push((index, pending));
         }
         topics.push(PendingTopic {
-            name: topic.name.clone(),
+            // A slice would hold the whole frame until the answer, and the connection would read the
+            // next one into fresh memory.
+            name: bytes::Bytes::copy_from_slice(&topic.name),
             topic_id: topic.topic_id,
             partitions,
         });
