@@ -18,6 +18,8 @@ mod epochs;
 mod handles;
 mod index;
 pub mod inspect;
+#[doc(hidden)]
+pub mod measured;
 mod reader;
 mod recovery;
 mod repair;
