@@ -281,3 +281,50 @@ impl OpenBuffer {
         self.prefix_missing = false;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::segment::Segment;
+    use super::*;
+
+    fn write(tail: &mut Tail, segment: &SharedSegment, position: &mut u64, bytes: usize) {
+        let base = *position as Offset;
+        tail.push(segment, *position, &vec![1; bytes], base, base + bytes as Offset);
+        *position += bytes as u64;
+        assert!(tail.seal_front().is_some());
+        tail.complete();
+    }
+
+    #[test]
+    fn what_nobody_reads_is_not_kept_for_long() {
+        let (mut tail, segment, mut position) = (Tail::new(), Rc::new(Segment::new(0, 0, 0)), 0);
+        let mut write = |tail: &mut Tail| write(tail, &segment, &mut position, 1_000_000);
+        for _ in 0..16 {
+            write(&mut tail);
+        }
+        assert!(tail.cached_bytes() > CACHE_BYTES_MAX - 2_000_000);
+        for _ in 0..4 {
+            write(&mut tail);
+        }
+        assert!(tail.cached_bytes() <= CACHE_BYTES_UNREAD);
+        for _ in 0..10 {
+            assert!(!tail.sealed().is_empty());
+            write(&mut tail);
+        }
+        assert!(tail.cached_bytes() > 10_000_000);
+    }
+
+    #[test]
+    fn a_steady_load_is_copied_once() {
+        for bytes in [100, 5_000, 16_400, 40_000, 300_000, 999_000] {
+            let (mut tail, segment, mut position) =
+                (Tail::new(), Rc::new(Segment::new(0, 0, 0)), 0);
+            for _ in 0..20 {
+                write(&mut tail, &segment, &mut position, bytes);
+            }
+            // Neither grown while open nor moved when sealed.
+            let need = round_up(bytes + BLOCK - 1);
+            assert!(tail.open_bytes < 2 * need || tail.open_bytes == OPEN_BYTES_MIN, "{bytes}");
+        }
+    }
+}
