@@ -20,6 +20,7 @@ mod index;
 pub mod inspect;
 #[doc(hidden)]
 pub mod measured;
+mod places;
 mod reader;
 mod recovery;
 mod repair;
@@ -51,6 +52,15 @@ use crate::wire::fetch::RecordBytes;
 use epochs::LeaderEpochs;
 use segment::SharedSegment;
 use tail::Tail;
+
+/// Logs that one thread opens at a time: more do not open sooner.
+const LOG_OPENS_AT_ONCE: usize = 64;
+/// Of the files that may be opened at a time, as if there were so many shards.
+const LOG_OPENS_SHARE: usize = 8;
+
+thread_local! {
+    static OPENING: Rc<places::Places> = Rc::default();
+}
 
 #[derive(Clone, Debug)]
 pub struct LogConfig {
@@ -233,7 +243,10 @@ impl Log {
     /// rest by CRC and dense offsets, cuts at the first bad batch, rebuilds those indexes.
     /// Creates no file for an empty new log until the first write.
     pub async fn open(dir: PathBuf, config: LogConfig, hints: OpenHints) -> Result<Log> {
+        let most = disk::files_at_once(LOG_OPENS_SHARE).min(LOG_OPENS_AT_ONCE);
+        let place = OPENING.with(|places| places.take(most)).await;
         let state = recovery::recover(&dir, config, hints).await?;
+        drop(place);
         Ok(Log {
             inner: Rc::new(Inner {
                 dir,

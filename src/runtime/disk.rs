@@ -174,6 +174,20 @@ pub fn files_are_scarce() -> bool {
     }
 }
 
+/// Files that one of `shards` shards may be about to open, a task each: of the limit a quarter, since an
+/// open takes two descriptors for a moment and `files_are_scarce` leaves half. Few in the simulator,
+/// so that some have to wait.
+pub fn files_at_once(shards: usize) -> usize {
+    if sim::active() {
+        return 3;
+    }
+    let limit = usize::try_from(super::machine::open_files_limit().0).unwrap_or(usize::MAX);
+    (limit / 4 / shards.max(1)).clamp(FILES_AT_ONCE.start, FILES_AT_ONCE.end)
+}
+
+/// Below, one partition would wait for another's sync; above, nothing is gained: a ring holds fewer.
+const FILES_AT_ONCE: std::ops::Range<usize> = 8..512;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirEntry {
     pub name: String,

@@ -1,19 +1,20 @@
-//! Moves appended bytes to the disk: one task a shard, one flush in flight a partition. While a
-//! partition's write and fdatasync run, what is appended to it waits and goes together: that is the
+//! Moves appended bytes to the disk: one task a shard, one flush in flight a partition, and no more
+//! partitions at once than there are files to open (the others wait in line). While a partition's write and fdatasync run, what is appended to it waits and goes together: that is the
 //! group commit. A partition whose write failed is repaired here: at once, then again and again,
 //! so that writing resumes by itself. Not here: what a failure takes back (partition/suspect).
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::future::select;
+use futures::future::{Either, pending, select};
 use futures::stream::FuturesUnordered;
 
 use super::Shard;
 use crate::partition::Partition;
-use crate::runtime::{Notify, sleep};
+use crate::runtime::{Notify, disk, sleep};
 
 /// Between two attempts to repair a partition; doubles up to the second.
 const REPAIR_AFTER: Duration = Duration::from_millis(50);
@@ -21,7 +22,8 @@ const REPAIR_AFTER_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(super) struct FlushQueue {
-    dirty: RefCell<Vec<Rc<Partition>>>,
+    /// In the order of their appends.
+    dirty: RefCell<VecDeque<Rc<Partition>>>,
     more: Notify,
     /// Bytes appended here and not yet given to a device.
     unwritten: Cell<usize>,
@@ -33,7 +35,8 @@ impl FlushQueue {
         self.count(partition);
         if !partition.flushing.replace(true) {
             let mut dirty = self.dirty.borrow_mut();
-            dirty.push(partition.clone());
+            dirty.push_back(partition.clone());
+            // Else it is looked at again as soon as a flush ends.
             if dirty.len() == 1 {
                 self.more.notify_waiters();
             }
@@ -53,41 +56,75 @@ impl FlushQueue {
 
 pub(super) async fn run(shard: Rc<Shard>) {
     let queue = &shard.flush_queue;
-    let mut running = FuturesUnordered::new();
+    let at_once = disk::files_at_once(shard.shard_count());
+    let (mut flushing, mut repairing) = (FuturesUnordered::new(), FuturesUnordered::new());
+    // A disk that fails all at once: as many are tried as may flush.
+    let mut broken = VecDeque::new();
     loop {
         let more = queue.more.notified();
-        for partition in queue.dirty.take() {
-            running.push(flush_until_clean(&shard, partition));
+        while flushing.len() < at_once {
+            let Some(partition) = queue.dirty.borrow_mut().pop_front() else { break };
+            flushing.push(flush_until_clean(&shard, partition));
         }
-        if running.is_empty() {
+        while repairing.len() < at_once {
+            let Some(partition) = broken.pop_front() else { break };
+            repairing.push(repair(&shard, partition));
+        }
+        if flushing.is_empty() && repairing.is_empty() {
             if shard.stopping.get() {
                 return;
             }
             more.await;
-        } else {
-            select(running.next(), std::pin::pin!(more)).await;
+            continue;
+        }
+        let more = std::pin::pin!(more);
+        // An empty one is for ever over: its place is taken by what never ends.
+        let flushed = std::pin::pin!(async {
+            if flushing.is_empty() { pending().await } else { flushing.next().await }
+        });
+        let repaired = std::pin::pin!(async {
+            if repairing.is_empty() { pending().await } else { repairing.next().await }
+        });
+        match select(flushed, select(repaired, more)).await {
+            Either::Left((Some(After::Broken(partition)), _)) => broken.push_back(partition),
+            Either::Left((Some(After::More(partition)), _))
+            | Either::Right((Either::Left((Some(partition), _)), _)) => {
+                queue.dirty.borrow_mut().push_back(partition);
+            }
+            _ => {}
         }
     }
 }
 
-async fn flush_until_clean(shard: &Shard, partition: Rc<Partition>) {
+/// What becomes of a partition whose flush is over.
+enum After {
+    Clean,
+    /// Others wait, and it has more: to the end of the line.
+    More(Rc<Partition>),
+    Broken(Rc<Partition>),
+}
+
+async fn flush_until_clean(shard: &Shard, partition: Rc<Partition>) -> After {
     loop {
         partition.flush().await;
         shard.flush_queue.count(&partition);
         if partition.is_suspect() && !shard.stopping.get() {
-            repair(shard, &partition).await;
+            return After::Broken(partition);
         }
         // No await between the check and the mark: an append either is seen here or marks again.
         if !partition.needs_flush() || shard.stopping.get() && partition.is_suspect() {
             partition.flushing.set(false);
-            return;
+            return After::Clean;
+        }
+        if !shard.flush_queue.dirty.borrow().is_empty() {
+            return After::More(partition);
         }
     }
 }
 
 /// Ends when the partition is writable again, offline, deleted, or the shard stops.
-async fn repair(shard: &Shard, partition: &Partition) {
-    shard.disk_failed(partition).await;
+async fn repair(shard: &Shard, partition: Rc<Partition>) -> Rc<Partition> {
+    shard.disk_failed(&partition).await;
     let mut wait = REPAIR_AFTER;
     while partition.is_suspect() && !shard.stopping.get() {
         match partition.repair().await {
@@ -100,5 +137,6 @@ async fn repair(shard: &Shard, partition: &Partition) {
             wait = (wait * 2).min(REPAIR_AFTER_MAX);
         }
     }
-    shard.disk_recovered(partition);
+    shard.disk_recovered(&partition);
+    partition
 }

@@ -87,16 +87,12 @@ fn more_partitions_than_files_that_may_be_open() {
     let mut sender = Sender::new(&bootstrap, &[("message.timeout.ms", "120000")]);
     for round in 0..3 {
         for partition in 0..MANY {
-            let number =
-                sender.send(&topic, partition, &Record::value(format!("{round} {partition}")));
-            // In waves: what is being written at one moment has to be open.
-            if partition % 50 == 49 {
-                wait_for("acknowledgements", PATIENCE, || {
-                    sender.poll(Duration::from_millis(5));
-                    (sender.delivered() > number).then_some(())
-                });
-            }
+            sender.send(&topic, partition, &Record::value(format!("{round} {partition}")));
         }
+        wait_for("acknowledgements", PATIENCE, || {
+            sender.poll(Duration::from_millis(5));
+            (sender.delivered() >= (round + 1) * MANY as usize).then_some(())
+        });
         match round {
             0 => broker.kill(),
             1 => assert!(broker.terminate().0.success()),
@@ -106,6 +102,8 @@ fn more_partitions_than_files_that_may_be_open() {
     }
     let deliveries = sender.finish();
     assert!(deliveries.iter().all(|d| d.is_ok()), "every record is acknowledged");
+    let told = broker.log_text();
+    assert!(!told.contains("open files") && !told.contains("a write failed"), "{told}");
     let wanted: Vec<_> = (0..MANY).map(|p| (p, Offset::Beginning, 3)).collect();
     let got = session::read(&bootstrap, &[], &topic, &wanted);
     for partition in 0..MANY {
