@@ -1,9 +1,9 @@
 //! The `spindle` binary: reads the command line and hands over to `cli`.
 
-/// Tail buffers and fetch buffers are large and short-lived: glibc maps and unmaps each of them, which costs
-/// page faults and, with several shards, TLB shootdowns across cores.
+/// Buffers are large and short-lived: glibc maps and unmaps each of them, which costs page faults and, with
+/// several shards, TLB shootdowns across cores. Those of direct I/O lie in huge pages.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: spindle::runtime::Allocator = spindle::runtime::Allocator;
 
 fn main() {
     std::process::exit(spindle::cli::run());

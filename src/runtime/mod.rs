@@ -27,4 +27,5 @@ pub use cpu::{
 };
 pub use disk::{AlignedBuf, BLOCK, File, OpenMode, ReadBuf};
 pub use executor::{Notify, random_u64, spawn, yield_if_needed, yield_now};
+pub use real::allocator::{Allocator, give_back};
 pub use socket::{Listener, Stream};

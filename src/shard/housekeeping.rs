@@ -34,6 +34,7 @@ pub(super) async fn run(shard: Rc<Shard>) {
             return;
         }
         shard.bound_tail_memory();
+        runtime::give_back();
         let retention_due = runtime::now() >= next_retention;
         if retention_due {
             next_retention = runtime::now() + interval;

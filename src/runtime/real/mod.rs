@@ -3,6 +3,7 @@
 //! watchdog, which are plain OS threads shared by every executor of the process.
 //! Not here: which backend serves a call (the facade files beside this directory decide).
 
+pub mod allocator;
 pub mod blocking;
 pub mod cached;
 pub mod clock;
