@@ -4,6 +4,7 @@
 pub mod broker;
 mod cleaner;
 pub mod definitions;
+mod groups;
 mod listeners;
 mod properties;
 mod shards;
@@ -14,4 +15,5 @@ mod tests;
 
 pub use broker::{BrokerConfig, ListenerConfig};
 pub use cleaner::CleanerConfig;
+pub use groups::{BoundedMs, ConsumerGroupsConfig, GroupsConfig, OffsetsConfig};
 pub use topic::TopicConfig;

@@ -71,6 +71,16 @@ pub const TOPIC_NAME_BYTES: usize = 249;
 /// Commands made durable by one sync of the metadata log: the rest waits for the next.
 pub const CONTROLLER_GROUP_COMMANDS: usize = 256;
 
+/// Records of groups and offsets in one batch: well below the largest batch that a topic takes by default. The
+/// records of one step stay together, whatever their size.
+pub const GROUP_BATCH_BYTES: usize = 256 * 1024;
+
+/// Events of groups that wait to be written: a rebalance of a thousand members, on every shard.
+pub const GROUP_EVENTS_QUEUED: usize = 4096;
+
+/// Of those, written in one batch.
+pub const GROUP_EVENTS_IN_BATCH: usize = 256;
+
 /// Metadata bytes read at once when the log is replayed.
 pub const METADATA_READ_BYTES: usize = 4 * 1024 * 1024;
 

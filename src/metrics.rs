@@ -103,6 +103,8 @@ pub struct ShardCounters {
     pub memory_answers_bytes: Counter,
     /// Requests that had to wait for memory.
     pub memory_waits: Counter,
+    /// Events of groups that no record tells: more came than were written.
+    pub group_events_dropped: Counter,
     /// Gauge: acknowledgements that have not left and fetches that are parked.
     pub waiting: Counter,
 }

@@ -14,7 +14,9 @@ use kafka_protocol::protocol::{Decodable, Encodable};
 use spindle::types::Compression;
 use spindle::wire::record_batch::{self, BatchHeader};
 use spindle::wire::records::{BatchBuilder, for_each_record};
-use spindle::wire::{compression, describe_log_dirs, fetch, frame, list_offsets, produce};
+use spindle::wire::{
+    committed_offsets, compression, describe_log_dirs, fetch, frame, list_offsets, produce,
+};
 
 const CORRELATION_ID: i32 = 77;
 const CLIENT_ID: &str = "golden";
@@ -51,20 +53,43 @@ fn api_key(name: &str) -> i16 {
         "Fetch" => 1,
         "ListOffsets" => 2,
         "Metadata" => 3,
+        "OffsetCommit" => 8,
+        "OffsetFetch" => 9,
         "FindCoordinator" => 10,
+        "JoinGroup" => 11,
+        "Heartbeat" => 12,
+        "LeaveGroup" => 13,
+        "SyncGroup" => 14,
+        "DescribeGroups" => 15,
+        "ListGroups" => 16,
         "ApiVersions" => 18,
         "CreateTopics" => 19,
         "DeleteTopics" => 20,
         "DeleteRecords" => 21,
         "InitProducerId" => 22,
         "OffsetForLeaderEpoch" => 23,
+        "TxnOffsetCommit" => 28,
         "DescribeConfigs" => 32,
         "AlterConfigs" => 33,
         "DescribeLogDirs" => 35,
         "CreatePartitions" => 37,
+        "DeleteGroups" => 42,
+        "ElectLeaders" => 43,
         "IncrementalAlterConfigs" => 44,
+        "AlterPartitionReassignments" => 45,
+        "ListPartitionReassignments" => 46,
+        "OffsetDelete" => 47,
+        "DescribeClientQuotas" => 48,
+        "AlterClientQuotas" => 49,
+        "DescribeQuorum" => 55,
+        "UpdateFeatures" => 57,
         "DescribeCluster" => 60,
         "DescribeProducers" => 61,
+        "DescribeTransactions" => 65,
+        "ListTransactions" => 66,
+        "ConsumerGroupHeartbeat" => 68,
+        "ConsumerGroupDescribe" => 69,
+        "ListConfigResources" => 74,
         "DescribeTopicPartitions" => 75,
         other => panic!("no API is called {other}"),
     }
@@ -254,6 +279,18 @@ fn check(golden: &Golden) {
             round_trip!(golden, v, m::ListOffsetsRequest, m::ListOffsetsResponse);
         }
         3 => round_trip!(golden, v, m::MetadataRequest, m::MetadataResponse),
+        8 if v == committed_offsets::VERSION_BY_ID && golden.request => {
+            let request = committed_offsets::decode_commit(&split_header(golden)).unwrap();
+            let made = committed_offsets::encode_commit(CORRELATION_ID, CLIENT_ID, &request);
+            assert_frame(golden, &made, "committed_offsets");
+        }
+        8 => round_trip!(golden, v, m::OffsetCommitRequest, m::OffsetCommitResponse),
+        9 if v == committed_offsets::VERSION_BY_ID && golden.request => {
+            let request = committed_offsets::decode_fetch(&split_header(golden)).unwrap();
+            let made = committed_offsets::encode_fetch(CORRELATION_ID, CLIENT_ID, &request);
+            assert_frame(golden, &made, "committed_offsets");
+        }
+        9 => round_trip!(golden, v, m::OffsetFetchRequest, m::OffsetFetchResponse),
         10 => round_trip!(golden, v, m::FindCoordinatorRequest, m::FindCoordinatorResponse),
         18 => round_trip!(golden, v, m::ApiVersionsRequest, m::ApiVersionsResponse),
         19 => round_trip!(golden, v, m::CreateTopicsRequest, m::CreateTopicsResponse),
@@ -282,6 +319,51 @@ fn check(golden: &Golden) {
             m::DescribeTopicPartitionsRequest,
             m::DescribeTopicPartitionsResponse
         ),
+        11 => round_trip!(golden, v, m::JoinGroupRequest, m::JoinGroupResponse),
+        12 => round_trip!(golden, v, m::HeartbeatRequest, m::HeartbeatResponse),
+        13 => round_trip!(golden, v, m::LeaveGroupRequest, m::LeaveGroupResponse),
+        14 => round_trip!(golden, v, m::SyncGroupRequest, m::SyncGroupResponse),
+        15 => round_trip!(golden, v, m::DescribeGroupsRequest, m::DescribeGroupsResponse),
+        16 => round_trip!(golden, v, m::ListGroupsRequest, m::ListGroupsResponse),
+        28 => round_trip!(golden, v, m::TxnOffsetCommitRequest, m::TxnOffsetCommitResponse),
+        42 => round_trip!(golden, v, m::DeleteGroupsRequest, m::DeleteGroupsResponse),
+        43 => round_trip!(golden, v, m::ElectLeadersRequest, m::ElectLeadersResponse),
+        45 => round_trip!(
+            golden,
+            v,
+            m::AlterPartitionReassignmentsRequest,
+            m::AlterPartitionReassignmentsResponse
+        ),
+        46 => round_trip!(
+            golden,
+            v,
+            m::ListPartitionReassignmentsRequest,
+            m::ListPartitionReassignmentsResponse
+        ),
+        47 => round_trip!(golden, v, m::OffsetDeleteRequest, m::OffsetDeleteResponse),
+        48 => {
+            round_trip!(golden, v, m::DescribeClientQuotasRequest, m::DescribeClientQuotasResponse)
+        }
+        49 => round_trip!(golden, v, m::AlterClientQuotasRequest, m::AlterClientQuotasResponse),
+        55 => round_trip!(golden, v, m::DescribeQuorumRequest, m::DescribeQuorumResponse),
+        57 => round_trip!(golden, v, m::UpdateFeaturesRequest, m::UpdateFeaturesResponse),
+        65 => {
+            round_trip!(golden, v, m::DescribeTransactionsRequest, m::DescribeTransactionsResponse)
+        }
+        66 => round_trip!(golden, v, m::ListTransactionsRequest, m::ListTransactionsResponse),
+        68 => round_trip!(
+            golden,
+            v,
+            m::ConsumerGroupHeartbeatRequest,
+            m::ConsumerGroupHeartbeatResponse
+        ),
+        69 => round_trip!(
+            golden,
+            v,
+            m::ConsumerGroupDescribeRequest,
+            m::ConsumerGroupDescribeResponse
+        ),
+        74 => round_trip!(golden, v, m::ListConfigResourcesRequest, m::ListConfigResourcesResponse),
         key => panic!("no codec for API key {key}"),
     }
 }

@@ -2,10 +2,9 @@
 //! answers from it and the dispatch refuses what is outside of it, so the two can't differ.
 //! Ranges are Apache Kafka 4.3.1's. What is not served is not here.
 //!
-//! Declared gaps: no groups (8, 9, 11-16, 42, 47, 68, 69), no transactions (24-28, 65, 66), no security (17,
-//! 29-31, 36, 38-41, 50, 51), no reassignment or elections (34, 43, 45, 46), no quotas (48, 49), no
-//! quorum or feature changes (55, 57, 64, 80, 81), no ListConfigResources (74), no share or streams
-//! groups (76-92).
+//! Declared gaps: no groups (8, 9, 11-16, 42, 47, 68, 69), no transactions (24-28), no security (17,
+//! 29-31, 36, 38-41, 50, 51), no second log directory (34), no quotas (48, 49), no quorum or feature
+//! changes (57, 64, 80, 81), no share or streams groups (76-92).
 
 pub const PRODUCE: i16 = 0;
 pub const FETCH: i16 = 1;
@@ -22,9 +21,16 @@ pub const DESCRIBE_CONFIGS: i16 = 32;
 pub const ALTER_CONFIGS: i16 = 33;
 pub const DESCRIBE_LOG_DIRS: i16 = 35;
 pub const CREATE_PARTITIONS: i16 = 37;
+pub const ELECT_LEADERS: i16 = 43;
 pub const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
+pub const ALTER_PARTITION_REASSIGNMENTS: i16 = 45;
+pub const LIST_PARTITION_REASSIGNMENTS: i16 = 46;
+pub const DESCRIBE_QUORUM: i16 = 55;
 pub const DESCRIBE_CLUSTER: i16 = 60;
 pub const DESCRIBE_PRODUCERS: i16 = 61;
+pub const DESCRIBE_TRANSACTIONS: i16 = 65;
+pub const LIST_TRANSACTIONS: i16 = 66;
+pub const LIST_CONFIG_RESOURCES: i16 = 74;
 pub const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
 
 /// (API key, lowest version, highest version).
@@ -47,11 +53,28 @@ pub const ADVERTISED: &[(i16, i16, i16)] = &[
     (ALTER_CONFIGS, 0, 2),
     (DESCRIBE_LOG_DIRS, 1, 5),
     (CREATE_PARTITIONS, 0, 3),
+    (ELECT_LEADERS, 0, 2),
     (INCREMENTAL_ALTER_CONFIGS, 0, 1),
+    (ALTER_PARTITION_REASSIGNMENTS, 0, 1),
+    (LIST_PARTITION_REASSIGNMENTS, 0, 0),
+    (DESCRIBE_QUORUM, 0, 2),
     (DESCRIBE_CLUSTER, 0, 2),
     (DESCRIBE_PRODUCERS, 0, 0),
+    (DESCRIBE_TRANSACTIONS, 0, 0),
+    (LIST_TRANSACTIONS, 0, 2),
+    (LIST_CONFIG_RESOURCES, 0, 1),
     (DESCRIBE_TOPIC_PARTITIONS, 0, 0),
 ];
+
+/// Whether groups are served: without JoinGroup there is no coordinator to find.
+pub fn serves_groups() -> bool {
+    served(11, 0)
+}
+
+/// Whether groups of KIP-848 are served.
+pub fn serves_consumer_groups() -> bool {
+    served(68, 0)
+}
 
 /// Whether the broker answers this version of this API. Produce 0-2 are listed and not served.
 pub fn served(api_key: i16, version: i16) -> bool {
@@ -77,6 +100,6 @@ mod tests {
     fn old_produce_is_listed_but_not_served() {
         assert!(ADVERTISED.contains(&(PRODUCE, 0, 13)));
         assert!(!served(PRODUCE, 2) && served(PRODUCE, 3) && served(PRODUCE, 13));
-        assert!(!served(PRODUCE, 14) && !served(8, 5) && served(API_VERSIONS, 0));
+        assert!(!served(PRODUCE, 14) && !served(7, 3) && served(API_VERSIONS, 0));
     }
 }

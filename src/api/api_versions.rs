@@ -1,19 +1,22 @@
 //! ApiVersions (18), v0-v4: the first request of nearly every client.
 //! v3 added the client's software name and version (KIP-511) and feature levels (KIP-584).
-//! No features are listed: group, transaction and share protocols have none here yet, and an epoch of
-//! -1 tells clients that feature levels are not known, which all of them accept.
+//! Features: the version of the metadata log's records, and group.version 1: consumer groups of KIP-848. What may
+//! be at level 0 is listed as supported from v4 on (KIP-1022). Transactions and share groups have none.
 
-use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::api_versions_response::{
+    ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
+};
 use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::protocol::StrBytes;
 
 use super::RequestContext;
-use super::advertised::{ADVERTISED, API_VERSIONS};
+use super::advertised::{ADVERTISED, API_VERSIONS, serves_consumer_groups};
 use crate::shard::Router;
 use crate::wire::error_code;
 
 pub fn handle(
     cx: &RequestContext,
-    _router: &Router,
+    router: &Router,
     request: ApiVersionsRequest,
 ) -> ApiVersionsResponse {
     if cx.api_version >= 3
@@ -22,7 +25,43 @@ pub fn handle(
     {
         return ApiVersionsResponse::default().with_error_code(error_code::INVALID_REQUEST);
     }
-    ApiVersionsResponse::default().with_api_keys(ADVERTISED.iter().map(row).collect())
+    let image = router.image();
+    let mut supported = Vec::new();
+    let mut finalized = Vec::new();
+    if cx.api_version >= 3 {
+        for (name, level) in &image.features {
+            supported.push(supported_feature(name, *level, *level));
+            finalized.push(finalized_feature(name, *level));
+        }
+        let consumer = serves_consumer_groups() && router.config().groups.consumer.enabled;
+        if consumer && !image.features.contains_key(GROUP_VERSION) {
+            if cx.api_version >= 4 {
+                supported.push(supported_feature(GROUP_VERSION, 0, 1));
+            }
+            finalized.push(finalized_feature(GROUP_VERSION, 1));
+        }
+    }
+    ApiVersionsResponse::default()
+        .with_api_keys(ADVERTISED.iter().map(row).collect())
+        .with_supported_features(supported)
+        .with_finalized_features(finalized)
+        .with_finalized_features_epoch(if cx.api_version >= 3 { image.offset } else { -1 })
+}
+
+const GROUP_VERSION: &str = "group.version";
+
+fn supported_feature(name: &str, min: i16, max: i16) -> SupportedFeatureKey {
+    SupportedFeatureKey::default()
+        .with_name(StrBytes::from_string(name.to_string()))
+        .with_min_version(min)
+        .with_max_version(max)
+}
+
+fn finalized_feature(name: &str, level: i16) -> FinalizedFeatureKey {
+    FinalizedFeatureKey::default()
+        .with_name(StrBytes::from_string(name.to_string()))
+        .with_min_version_level(level)
+        .with_max_version_level(level)
 }
 
 /// The answer, in v0 encoding, to a version of ApiVersions that we don't know: the client learns which

@@ -22,11 +22,17 @@ pub const CLUSTER: i32 = CREATE
     | ALTER_CONFIGS
     | IDEMPOTENT_WRITE;
 
+pub const GROUP: i32 = READ | DELETE | DESCRIBE | DESCRIBE_CONFIGS | ALTER_CONFIGS;
+
 /// The value when the client did not ask.
 pub const NOT_ASKED: i32 = i32::MIN;
 
 pub fn topic(asked: bool) -> i32 {
     if asked { TOPIC } else { NOT_ASKED }
+}
+
+pub fn group(asked: bool) -> i32 {
+    if asked { GROUP } else { NOT_ASKED }
 }
 
 pub fn cluster(asked: bool) -> i32 {
@@ -40,5 +46,7 @@ mod tests {
         // As captured from Apache Kafka 4.3.1 without an authorizer.
         assert_eq!(super::TOPIC, 3576);
         assert_eq!(super::CLUSTER, 8096);
+        // By Kafka's AclEntry.supportedOperations.
+        assert_eq!(super::GROUP, 3400);
     }
 }

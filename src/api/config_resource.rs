@@ -23,6 +23,8 @@ pub fn source_code(source: ConfigSource) -> i8 {
         ConfigSource::DynamicDefaultBroker => 3,
         ConfigSource::StaticBroker => 4,
         ConfigSource::Default => 5,
+        ConfigSource::DynamicClientMetrics => 7,
+        ConfigSource::DynamicGroup => 8,
     }
 }
 
@@ -77,6 +79,21 @@ pub fn effective_topic_configs(
     let config = router.config();
     let broker = dynamic_configs(&image, &config.broker_id.to_string());
     definitions::describe_topic(config, overrides, &broker, &dynamic_configs(&image, ""))
+}
+
+/// All keys of a group, whether it is there or not.
+pub fn effective_group_configs(router: &Router, name: &str) -> Vec<ConfigValue> {
+    let image = router.image();
+    let config = router.config();
+    let broker = dynamic_configs(&image, &config.broker_id.to_string());
+    let own = image.config_map(ResourceType::Group, name);
+    definitions::describe_group(config, &own, &broker, &dynamic_configs(&image, ""))
+}
+
+/// The keys that were set of a client metrics subscription.
+pub fn client_metrics_configs(router: &Router, name: &str) -> Vec<ConfigValue> {
+    let own = router.image().config_map(ResourceType::ClientMetrics, name);
+    definitions::describe_client_metrics(&own)
 }
 
 /// All broker keys of this broker.

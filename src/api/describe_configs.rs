@@ -1,7 +1,6 @@
 //! DescribeConfigs (32), v1-v4: every key with its value, where it comes from, and what it would fall
 //! back to. v3 added types and documentation (KIP-569).
-//! Not here: broker loggers (levels come from the environment); client metrics and groups have no
-//! configs yet, and answer with none.
+//! A group need not exist to have configs. Not here: broker loggers (levels come from the environment).
 
 use std::sync::Arc;
 
@@ -13,8 +12,9 @@ use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::config_resource::{
-    BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC, broker_resource, dynamic_default_configs,
-    effective_broker_configs, effective_topic_configs, source_code, type_code,
+    BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC, broker_resource, client_metrics_configs,
+    dynamic_default_configs, effective_broker_configs, effective_group_configs,
+    effective_topic_configs, source_code, type_code,
 };
 use super::error_map::ApiError;
 use super::{RequestContext, topic_name};
@@ -74,7 +74,8 @@ fn values(
         CLIENT_METRICS | GROUP if name.is_empty() => {
             Err(ApiError::invalid_request("The resource name must not be empty."))
         }
-        CLIENT_METRICS | GROUP => Ok(Vec::new()),
+        CLIENT_METRICS => Ok(client_metrics_configs(router, name)),
+        GROUP => Ok(effective_group_configs(router, name)),
         other => Err(ApiError::invalid_request(format!("Unknown resource type {other}."))),
     }
 }

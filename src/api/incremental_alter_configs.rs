@@ -131,10 +131,13 @@ fn check(
     let (kind, name) = match change.resource_type {
         TOPIC => (ResourceType::Topic, change.name.to_string()),
         BROKER => (ResourceType::Broker, broker_resource(cx, router, change.name)?),
-        BROKER_LOGGER | CLIENT_METRICS | GROUP => {
-            return Err(ApiError::invalid_request(
-                "Configs of loggers, client metrics and groups are not supported.",
-            ));
+        CLIENT_METRICS | GROUP if change.name.is_empty() => {
+            return Err(ApiError::invalid_request("The resource name must not be empty."));
+        }
+        CLIENT_METRICS => (ResourceType::ClientMetrics, change.name.to_string()),
+        GROUP => (ResourceType::Group, change.name.to_string()),
+        BROKER_LOGGER => {
+            return Err(ApiError::invalid_request("Broker loggers are not supported."));
         }
         other => return Err(ApiError::invalid_request(format!("Unknown resource type {other}."))),
     };

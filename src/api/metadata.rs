@@ -136,12 +136,15 @@ async fn by_name(
 async fn create<'a>(router: &Router, names: &[&'a str]) -> BTreeMap<&'a str, i16> {
     let topics = names
         .iter()
-        .map(|name| NewTopic {
-            name: name.to_string(),
-            partitions: -1,
-            replication_factor: -1,
-            assignments: BTreeMap::new(),
-            configs: BTreeMap::new(),
+        .map(|name| {
+            // The broker's own are made as it makes them itself.
+            router.internal_topic(name).unwrap_or_else(|| NewTopic {
+                name: name.to_string(),
+                partitions: -1,
+                replication_factor: -1,
+                assignments: BTreeMap::new(),
+                configs: BTreeMap::new(),
+            })
         })
         .collect();
     let command = Command::CreateTopics { topics, validate_only: false };

@@ -7,26 +7,44 @@ mod alter_configs;
 mod api_versions;
 mod authorized_operations;
 mod config_resource;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod error_map;
 mod fan_out;
 mod fetch;
 mod find_coordinator;
+mod group_error;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_config_resources;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
+mod partition_reassignments;
 mod produce;
+mod sync_group;
 mod topic_name;
+mod transactions;
 
 use std::net::SocketAddr;
 
@@ -39,7 +57,7 @@ pub use produce::{Finished, PendingProduce};
 
 use crate::shard::{Chunk, Lent, Router};
 use crate::wire::fetch::Piece;
-use crate::wire::{describe_log_dirs as log_dirs_wire, frame};
+use crate::wire::{committed_offsets, describe_log_dirs as log_dirs_wire, frame};
 
 /// Who asks, and how.
 #[derive(Clone, Debug)]
@@ -150,8 +168,58 @@ pub async fn handle(router: &Router, request: Request) -> Result<Reply, String> 
         }
         ApiKey::Fetch => fetch::handle(cx, router, &frame.body).await,
         ApiKey::FindCoordinator => {
-            serve!(cx, frame, FindCoordinatorRequest, async |r| { find_coordinator::handle(cx, r) })
+            serve!(cx, frame, FindCoordinatorRequest, |r| find_coordinator::handle(cx, router, r))
         }
+        ApiKey::JoinGroup => {
+            serve!(cx, frame, JoinGroupRequest, |r| join_group::handle(cx, router, r))
+        }
+        ApiKey::SyncGroup => {
+            serve!(cx, frame, SyncGroupRequest, |r| sync_group::handle(cx, router, r))
+        }
+        ApiKey::Heartbeat => {
+            serve!(cx, frame, HeartbeatRequest, |r| heartbeat::handle(cx, router, r))
+        }
+        ApiKey::LeaveGroup => {
+            serve!(cx, frame, LeaveGroupRequest, |r| leave_group::handle(cx, router, r))
+        }
+        ApiKey::OffsetCommit => {
+            let request = match cx.api_version {
+                committed_offsets::VERSION_BY_ID => {
+                    committed_offsets::decode_commit(&frame.body)
+                        .map_err(|e| format!("malformed OffsetCommit request: {e}"))?
+                }
+                _ => decode(cx, frame)?,
+            };
+            encode(cx, &offset_commit::handle(cx, router, request).await)
+        }
+        ApiKey::OffsetFetch => {
+            let request = match cx.api_version {
+                committed_offsets::VERSION_BY_ID => committed_offsets::decode_fetch(&frame.body)
+                    .map_err(|e| format!("malformed OffsetFetch request: {e}"))?,
+                _ => decode(cx, frame)?,
+            };
+            encode(cx, &offset_fetch::handle(cx, router, request).await)
+        }
+        ApiKey::OffsetDelete => {
+            serve!(cx, frame, OffsetDeleteRequest, |r| offset_delete::handle(cx, router, r))
+        }
+        ApiKey::DescribeGroups => {
+            serve!(cx, frame, DescribeGroupsRequest, |r| describe_groups::handle(cx, router, r))
+        }
+        ApiKey::ListGroups => {
+            serve!(cx, frame, ListGroupsRequest, |r| list_groups::handle(cx, router, r))
+        }
+        ApiKey::DeleteGroups => {
+            serve!(cx, frame, DeleteGroupsRequest, |r| delete_groups::handle(cx, router, r))
+        }
+        ApiKey::ConsumerGroupHeartbeat => {
+            serve!(cx, frame, ConsumerGroupHeartbeatRequest, |r| {
+                consumer_group_heartbeat::handle(cx, router, r)
+            })
+        }
+        ApiKey::ConsumerGroupDescribe => serve!(cx, frame, ConsumerGroupDescribeRequest, |r| {
+            consumer_group_describe::handle(cx, router, r)
+        }),
         ApiKey::ListOffsets => {
             serve!(cx, frame, ListOffsetsRequest, |r| { list_offsets::handle(cx, router, r) })
         }
@@ -181,6 +249,31 @@ pub async fn handle(router: &Router, request: Request) -> Result<Reply, String> 
         ApiKey::DescribeProducers => serve!(cx, frame, DescribeProducersRequest, |r| {
             describe_producers::handle(cx, router, r)
         }),
+        ApiKey::ElectLeaders => {
+            serve!(cx, frame, ElectLeadersRequest, async |r| elect_leaders::handle(cx, router, r))
+        }
+        ApiKey::AlterPartitionReassignments => {
+            serve!(cx, frame, AlterPartitionReassignmentsRequest, async |r| {
+                partition_reassignments::alter(cx, router, r)
+            })
+        }
+        ApiKey::ListPartitionReassignments => {
+            serve!(cx, frame, ListPartitionReassignmentsRequest, async |r| {
+                partition_reassignments::list(r)
+            })
+        }
+        ApiKey::ListConfigResources => serve!(cx, frame, ListConfigResourcesRequest, async |r| {
+            list_config_resources::handle(cx, router, r)
+        }),
+        ApiKey::DescribeQuorum => {
+            serve!(cx, frame, DescribeQuorumRequest, |r| describe_quorum::handle(cx, router, r))
+        }
+        ApiKey::DescribeTransactions => {
+            serve!(cx, frame, DescribeTransactionsRequest, async |r| transactions::describe(r))
+        }
+        ApiKey::ListTransactions => {
+            serve!(cx, frame, ListTransactionsRequest, async |r| transactions::list(r))
+        }
         other => Err(format!("API {other:?} is not supported")),
     }
 }

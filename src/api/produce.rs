@@ -3,7 +3,7 @@
 //! not needed: a request at the wrong core is forwarded. Transactions are not here yet.
 
 use super::error_map::partition_code;
-use super::{Reply, RequestContext};
+use super::{Reply, RequestContext, topic_name};
 use crate::partition::{Appended, PartitionError};
 use crate::shard::{Deadline, ProduceTicket, Router};
 use crate::types::Compression;
@@ -13,6 +13,10 @@ use crate::wire::produce::{
     decode_request, encode_response,
 };
 use crate::wire::record_batch::BatchHeader;
+
+/// Only the broker writes to its own topics; and, as in Kafka, a client of this name.
+const ADMIN_CLIENT: &str = "__admin_client";
+const INTERNAL_TOPIC: &str = "The request attempted to append to an internal topic.";
 
 /// A produce request whose appends have started.
 pub struct PendingProduce {
@@ -56,7 +60,10 @@ pub fn start(
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let name = std::str::from_utf8(&topic.name).map_err(|_| "topic name is not UTF-8")?;
-        let known = !by_id || router.topic_name(&topic.topic_id).is_some();
+        let named = if by_id { router.topic_name(&topic.topic_id) } else { None };
+        let known = !by_id || named.is_some();
+        let internal = topic_name::is_internal(named.as_deref().unwrap_or(name))
+            && cx.client_id.as_deref() != Some(ADMIN_CLIENT.as_bytes());
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in topic.partitions {
             let index = partition.index;
@@ -64,6 +71,8 @@ pub fn start(
                 refuse(error_code::INVALID_REQUIRED_ACKS, "acks must be -1, 0 or 1")
             } else if !known {
                 refuse(error_code::UNKNOWN_TOPIC_ID, "This server does not host this topic ID.")
+            } else if internal {
+                refuse(error_code::INVALID_TOPIC_EXCEPTION, INTERNAL_TOPIC)
             } else {
                 match checked(cx.api_version, &partition) {
                     Err(refused) => refused,

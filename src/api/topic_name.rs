@@ -22,9 +22,15 @@ pub fn validate(name: &str) -> Result<(), String> {
     }
 }
 
-/// Kafka's own topics; consumers with a pattern skip them by default.
+/// Kafka's own topics, and Spindle's; consumers with a pattern skip them by default.
 pub fn is_internal(name: &str) -> bool {
-    matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
+    matches!(
+        name,
+        "__consumer_offsets"
+            | "__transaction_state"
+            | "__share_group_state"
+            | "__spindle_group_events"
+    )
 }
 
 #[cfg(test)]

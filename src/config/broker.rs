@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use super::cleaner::CleanerConfig;
 use super::definitions::value::list;
+use super::groups::GroupsConfig;
 use super::listeners::{self, ListenerKeys};
 use super::properties::Settings;
 use super::shards;
@@ -54,6 +55,7 @@ pub struct BrokerConfig {
     pub producer_id_expiration_ms: i64,
     pub retention_check_interval_ms: u64,
     pub recovery_point_checkpoint_ms: u64,
+    pub groups: GroupsConfig,
     /// `shard.count`: 0 means one a CPU.
     pub shard_count: usize,
     /// `shard.cpus`: which CPUs, in shard order; empty means 0..count.
@@ -131,6 +133,7 @@ impl BrokerConfig {
             producer_id_expiration_ms: settings.number("producer.id.expiration.ms"),
             retention_check_interval_ms: positive("log.retention.check.interval.ms"),
             recovery_point_checkpoint_ms: positive("log.flush.offset.checkpoint.interval.ms"),
+            groups: GroupsConfig::build(&settings)?,
             shard_count,
             shard_cpus,
             shard_memory_bytes: positive("shard.memory.bytes") as usize,

@@ -5,13 +5,15 @@
 pub mod absent_keys;
 pub mod broker_keys;
 mod describe;
+pub mod group_keys;
 pub mod own_keys;
 pub mod topic_keys;
 pub mod value;
 
 pub use absent_keys::ABSENT_KEYS;
 pub use broker_keys::BROKER_KEYS;
-pub use describe::{describe_broker, describe_topic};
+pub use describe::{describe_broker, describe_client_metrics, describe_group, describe_topic};
+pub use group_keys::{CLIENT_METRICS_KEYS, GROUP_KEYS};
 pub use own_keys::OWN_KEYS;
 pub use topic_keys::TOPIC_KEYS;
 
@@ -47,6 +49,8 @@ impl ConfigType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigSource {
     DynamicTopic,
+    DynamicClientMetrics,
+    DynamicGroup,
     DynamicBroker,
     DynamicDefaultBroker,
     StaticBroker,
@@ -137,6 +141,15 @@ pub fn topic_key(key: &str) -> Option<&'static ConfigDef> {
     find(TOPIC_KEYS, key)
 }
 
+/// A key of groups.
+pub fn group_key(key: &str) -> Option<&'static ConfigDef> {
+    find(GROUP_KEYS, key)
+}
+
+pub fn client_metrics_key(key: &str) -> Option<&'static ConfigDef> {
+    find(CLIENT_METRICS_KEYS, key)
+}
+
 /// A broker key of Kafka's or of Spindle's (`shard.3.cpu` finds the row of `shard.N.cpu`).
 pub fn broker_key(key: &str) -> Option<&'static ConfigDef> {
     find(BROKER_KEYS, key).or_else(|| find(ABSENT_KEYS, key)).or_else(|| {
@@ -193,6 +206,21 @@ pub fn validate_dynamic_broker_config(key: &str, value: &str) -> Result<(), Stri
     }
     value::check(def, key, value)?;
     refuse_absent(def, key, value)
+}
+
+/// As above for a group's keys: each by itself; `GroupsConfig::check_group` looks at them together.
+pub fn validate_group_config(key: &str, value: &str) -> Result<(), String> {
+    match group_key(key) {
+        Some(def) => value::check(def, key, value),
+        None => Err(format!("Unknown group config name: {key}")),
+    }
+}
+
+pub fn validate_client_metrics_config(key: &str, value: &str) -> Result<(), String> {
+    match client_metrics_key(key) {
+        Some(def) => value::check(def, key, value),
+        None => Err(format!("Unknown client metrics configuration {key}")),
+    }
 }
 
 /// Err when `value` would turn on what Spindle does not have.

@@ -109,6 +109,11 @@ impl Controller {
         self.inner.image.borrow().clone()
     }
 
+    /// The leader epoch of the metadata log.
+    pub fn epoch(&self) -> i32 {
+        self.inner.epoch
+    }
+
     /// The reply, and the offset of the image that holds its result.
     pub async fn submit(&self, command: Command) -> (Offset, Reply) {
         let (reply, answer) = oneshot::channel();

@@ -12,6 +12,9 @@ use crate::types::{Offset, TopicId};
 pub enum ResourceType {
     Topic,
     Broker,
+    /// Of a group (KIP-848): it need not exist.
+    Group,
+    ClientMetrics,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -35,7 +35,7 @@ pub fn alter(
     for change in changes {
         apply(kind, &mut new, change, replace)?;
     }
-    validate(kind, &old, &new)?;
+    validate(cx, kind, &old, &new)?;
     let changed: BTreeMap<&String, Option<&String>> = old
         .keys()
         .chain(new.keys())
@@ -76,6 +76,8 @@ fn apply(
     let def = match kind {
         ResourceType::Topic => definitions::topic_key(key),
         ResourceType::Broker => definitions::broker_key(key),
+        ResourceType::Group => definitions::group_key(key),
+        ResourceType::ClientMetrics => definitions::client_metrics_key(key),
     };
     let verb = if op == AlterOp::Append { "APPEND" } else { "SUBTRACT" };
     let Some(def) = def.filter(|d| d.kind == ConfigType::List) else {
@@ -101,6 +103,7 @@ fn apply(
 
 /// Keys that were there before are not refused again: what changes must be valid, and a topic's whole.
 fn validate(
+    cx: &Context<'_>,
     kind: ResourceType,
     old: &BTreeMap<String, String>,
     new: &BTreeMap<String, String>,
@@ -111,6 +114,13 @@ fn validate(
             .iter()
             .filter(|(key, value)| old.get(*key) != Some(value))
             .try_for_each(|(key, value)| definitions::validate_dynamic_broker_config(key, value)),
+        ResourceType::Group => new
+            .iter()
+            .try_for_each(|(key, value)| definitions::validate_group_config(key, value))
+            .and_then(|()| cx.config.groups.check_group(new)),
+        ResourceType::ClientMetrics => new
+            .iter()
+            .try_for_each(|(key, value)| definitions::validate_client_metrics_config(key, value)),
     }
     .map_err(ControllerError::InvalidConfig)
 }

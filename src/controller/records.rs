@@ -107,6 +107,8 @@ const SHARDS_FEATURE: &str = "spindle.shards";
 
 const RESOURCE_TOPIC: i8 = 2;
 const RESOURCE_BROKER: i8 = 4;
+const RESOURCE_CLIENT_METRICS: i8 = 16;
+const RESOURCE_GROUP: i8 = 32;
 
 impl Record {
     pub fn encode(&self) -> Vec<u8> {
@@ -134,6 +136,8 @@ impl Record {
                 w.0.push(match resource {
                     ResourceType::Topic => RESOURCE_TOPIC as u8,
                     ResourceType::Broker => RESOURCE_BROKER as u8,
+                    ResourceType::ClientMetrics => RESOURCE_CLIENT_METRICS as u8,
+                    ResourceType::Group => RESOURCE_GROUP as u8,
                 });
                 w.string(name);
                 w.string(key);
@@ -256,9 +260,8 @@ impl Record {
                 resource: match r.i8()? {
                     RESOURCE_TOPIC => ResourceType::Topic,
                     RESOURCE_BROKER => ResourceType::Broker,
-                    // Of client metrics (KIP-714) and of groups (KIP-848).
-                    16 => return Ok(Record::Unused { kind: "CONFIG_RECORD of client metrics" }),
-                    32 => return Ok(Record::Unused { kind: "CONFIG_RECORD of a group" }),
+                    RESOURCE_CLIENT_METRICS => ResourceType::ClientMetrics,
+                    RESOURCE_GROUP => ResourceType::Group,
                     other => return Err(format!("config of an unknown resource type {other}")),
                 },
                 name: r.string()?,

@@ -128,6 +128,7 @@ impl Shard {
     /// may trust every file.
     pub async fn stop(self: &Rc<Self>) -> bool {
         self.stopping.set(true);
+        self.end_coordinators();
         let mut clean = true;
         let mut closing = FuturesUnordered::new();
         for p in self.all_partitions() {

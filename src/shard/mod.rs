@@ -4,15 +4,18 @@
 //! here (`Job`), posted to a bounded mailbox. Not here: sockets (server/), what Kafka's codes are (api/).
 
 mod cleaner;
+mod coordinators;
 mod disk_trouble;
 pub mod fetch_sessions;
 mod flusher;
 mod housekeeping;
+mod internal_topics;
 mod jobs;
 pub mod memory;
 mod produce;
 mod purgatory;
 pub mod router;
+mod router_groups;
 mod topics;
 
 use std::cell::{Cell, RefCell};
@@ -24,7 +27,9 @@ use futures::future::LocalBoxFuture;
 
 pub use crate::log::{Chunk, Place};
 pub use crate::runtime::Instant as Deadline;
+pub use coordinators::CoordinatorError;
 pub use housekeeping::PartitionCheckpoint;
+pub use internal_topics::{GROUP_EVENTS_TOPIC, OFFSETS_TOPIC};
 pub use jobs::Job;
 pub use memory::{Lent, Memory};
 pub use produce::ProduceTicket;
@@ -83,6 +88,8 @@ pub struct Shard {
     /// Producer ids left of this shard's block: [next, end).
     producer_ids: Cell<(i64, i64)>,
     fetch_sessions: RefCell<fetch_sessions::FetchSessions>,
+    coordinators: coordinators::Coordinators,
+    creating_internal: Cell<bool>,
     stopping: Cell<bool>,
 }
 
@@ -111,6 +118,8 @@ impl Shard {
             deletions_written: Cell::new(0),
             producer_ids: Cell::new((0, 0)),
             fetch_sessions: RefCell::default(),
+            coordinators: coordinators::Coordinators::default(),
+            creating_internal: Cell::new(false),
             stopping: Cell::new(false),
         })
     }
@@ -120,6 +129,8 @@ impl Shard {
         crate::runtime::spawn(charged(Activity::Other, jobs::pump(self.clone(), mailbox)));
         crate::runtime::spawn(charged(Activity::Disk, flusher::run(self.clone())));
         crate::runtime::spawn(charged(Activity::Other, housekeeping::run(self.clone())));
+        let events = coordinators::drain_events(self.clone());
+        crate::runtime::spawn(charged(Activity::Coordination, events));
     }
 
     /// The controller shard's controller.

@@ -49,7 +49,7 @@ const NODES_PER_BROKER: i32 = 256;
 
 #[derive(Clone)]
 pub struct Router {
-    shard: Rc<Shard>,
+    pub(super) shard: Rc<Shard>,
 }
 
 impl Router {
@@ -93,7 +93,7 @@ impl Router {
         runtime::now() + Duration::from_millis(timeout_ms.max(0) as u64)
     }
 
-    fn is_range(&self, listener: usize) -> bool {
+    pub(super) fn is_range(&self, listener: usize) -> bool {
         self.config().listeners.get(listener).is_some_and(|l| l.last_port.is_some())
     }
 

@@ -100,8 +100,9 @@ impl Shard {
         }
         if image.offset > self.image.borrow().offset || self.image.borrow().cluster_id.is_empty() {
             let deleted = self.swap_topics(&image);
-            *self.image.borrow_mut() = image;
+            let before = std::mem::replace(&mut *self.image.borrow_mut(), image);
             self.start_cleaner();
+            self.follow_image(&before);
             let mut deleting: FuturesUnordered<_> = FuturesUnordered::new();
             for p in deleted {
                 if deleting.len() >= limits::CONCURRENT_LOG_CLOSES {

@@ -3,6 +3,7 @@
 //! come from the `kafka-protocol` crate; what it lacks or copies is hand-written here.
 
 pub mod api_versions;
+pub mod committed_offsets;
 pub mod compression;
 pub mod describe_log_dirs;
 pub mod error_code;

@@ -3,7 +3,8 @@
 //! bytes would end the process. After this check every counted element is really there.
 //! Nullability is not checked here: the decoder does that. Produce and Fetch have own decoders.
 
-use bytes::Bytes;
+mod admin;
+mod groups;
 
 use super::primitives::Reader;
 use super::produce::DecodeError;
@@ -11,14 +12,17 @@ use super::produce::DecodeError;
 enum Shape {
     Fixed(usize),
     Text,
+    Bytes,
+    Int8s,
     Int32s,
+    Int64s,
     Texts,
     Array(&'static [Field]),
     /// One byte, negative for null, before the struct.
     NullableStruct(&'static [Field]),
 }
 
-use Shape::{Array, Fixed, Int32s, NullableStruct, Text, Texts};
+use Shape::{Array, Bytes, Fixed, Int8s, Int32s, Int64s, NullableStruct, Text, Texts};
 
 /// First and last version that has the field.
 type Field = (i16, i16, Shape);
@@ -49,7 +53,7 @@ const fn request(
 /// Configs of CreateTopics, AlterConfigs: name and value.
 const CONFIGS: &[Field] = &[(0, END, Text), (0, END, Text)];
 
-static REQUESTS: [Request; 17] = [
+static REQUESTS: &[Request] = &[
     // ListOffsets
     request(
         2,
@@ -212,8 +216,9 @@ static REQUESTS: [Request; 17] = [
 ];
 
 /// Ok for an API or a version that is not in the table: what is not served is not decoded.
-pub(super) fn check(api_key: i16, version: i16, body: &Bytes) -> Result<(), DecodeError> {
-    let Some(request) = REQUESTS.iter().find(|r| r.api_key == api_key) else { return Ok(()) };
+pub(super) fn check(api_key: i16, version: i16, body: &bytes::Bytes) -> Result<(), DecodeError> {
+    let mut all = REQUESTS.iter().chain(groups::REQUESTS).chain(admin::REQUESTS);
+    let Some(request) = all.find(|r| r.api_key == api_key) else { return Ok(()) };
     if !(0..=request.version_max).contains(&version) {
         return Ok(());
     }
@@ -229,10 +234,10 @@ fn check_fields(fields: &[Field], version: i16, r: &mut Reader<'_>) -> Result<()
         match shape {
             Fixed(len) => r.skip(*len, "field")?,
             Text => drop(r.nullable_string("string")?),
-            Int32s => {
-                let count = r.nullable_count(4, "array count")?.unwrap_or(0);
-                r.skip(count * 4, "array")?;
-            }
+            Bytes => drop(r.nullable_bytes("bytes")?),
+            Int8s => numbers(1, r)?,
+            Int32s => numbers(4, r)?,
+            Int64s => numbers(8, r)?,
             Texts => {
                 for _ in 0..r.nullable_count(1, "array count")?.unwrap_or(0) {
                     r.nullable_string("string")?;
@@ -251,4 +256,9 @@ fn check_fields(fields: &[Field], version: i16, r: &mut Reader<'_>) -> Result<()
         }
     }
     r.skip_tags()
+}
+
+fn numbers(size: usize, r: &mut Reader<'_>) -> Result<(), DecodeError> {
+    let count = r.nullable_count(size, "array count")?.unwrap_or(0);
+    r.skip(count * size, "array")
 }

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    ConfigDef, ConfigSource, ConfigType, ConfigValue, Effect, TOPIC_KEYS, all_broker_keys,
-    broker_key, shard_of_cpu_key, value,
+    CLIENT_METRICS_KEYS, ConfigDef, ConfigSource, ConfigType, ConfigValue, Effect, GROUP_KEYS,
+    TOPIC_KEYS, all_broker_keys, broker_key, shard_of_cpu_key, value,
 };
 use crate::config::BrokerConfig;
 use crate::config::topic::in_topic_units;
@@ -81,6 +81,55 @@ pub fn describe_topic(
             }
         })
         .collect()
+}
+
+/// All keys of a group with their effective values.
+pub fn describe_group(
+    broker: &BrokerConfig,
+    group: &Keys,
+    dynamic_broker: &Keys,
+    dynamic_default: &Keys,
+) -> Vec<ConfigValue> {
+    let broker = Broker { fixed: broker, dynamic: dynamic_broker, dynamic_default };
+    let row = |def: &ConfigDef| {
+        let mut synonyms = broker.synonyms(def.broker_synonyms);
+        let inherited = synonyms.iter().find_map(|(_, text, _)| text.clone());
+        let own = group.get(def.name).map(|text| value::shown(def.kind, text));
+        if let Some(text) = &own {
+            let row = (def.name.to_string(), Some(text.clone()), ConfigSource::DynamicGroup);
+            synonyms.insert(0, row);
+        }
+        ConfigValue {
+            name: def.name.to_string(),
+            value: own.or(inherited).or(def.default.map(|d| d.to_string())),
+            source: synonyms.first().map_or(ConfigSource::Default, |s| s.2),
+            kind: def.kind,
+            read_only: false,
+            sensitive: false,
+            doc: def.doc,
+            synonyms,
+        }
+    };
+    GROUP_KEYS.iter().map(row).collect()
+}
+
+/// The keys of a client metrics subscription that were set.
+pub fn describe_client_metrics(keys: &Keys) -> Vec<ConfigValue> {
+    let row = |def: &ConfigDef| {
+        let value = value::shown(def.kind, keys.get(def.name)?);
+        let source = ConfigSource::DynamicClientMetrics;
+        Some(ConfigValue {
+            name: def.name.to_string(),
+            value: Some(value.clone()),
+            source,
+            kind: def.kind,
+            read_only: false,
+            sensitive: false,
+            doc: def.doc,
+            synonyms: vec![(def.name.to_string(), Some(value), source)],
+        })
+    };
+    CLIENT_METRICS_KEYS.iter().filter_map(row).collect()
 }
 
 /// All broker keys with their effective values.

@@ -49,9 +49,11 @@ import org.apache.kafka.common.record.internal.SimpleRecord;
 public class Golden {
     /** API key, first and last version. */
     static final int[][] APIS = {
-        {0, 3, 13}, {1, 4, 18}, {2, 1, 11}, {3, 0, 13}, {10, 0, 6}, {18, 0, 4}, {19, 2, 7}, {20, 1, 6}, {21, 0, 2},
-        {22, 0, 5}, {23, 2, 4}, {32, 1, 4}, {33, 0, 2}, {35, 1, 5}, {37, 0, 3}, {44, 0, 1}, {60, 0, 2},
-        {61, 0, 0}, {75, 0, 0},
+        {0, 3, 13}, {1, 4, 18}, {2, 1, 11}, {3, 0, 13}, {8, 2, 10}, {9, 1, 10}, {10, 0, 6}, {11, 0, 9}, {12, 0, 4},
+        {13, 0, 5}, {14, 0, 5}, {15, 0, 6}, {16, 0, 5}, {18, 0, 4}, {19, 2, 7}, {20, 1, 6}, {21, 0, 2},
+        {22, 0, 5}, {23, 2, 4}, {28, 0, 5}, {32, 1, 4}, {33, 0, 2}, {35, 1, 5}, {37, 0, 3}, {42, 0, 2}, {43, 0, 2},
+        {44, 0, 1}, {45, 0, 1}, {46, 0, 0}, {47, 0, 0}, {48, 0, 1}, {49, 0, 1}, {55, 0, 2}, {57, 0, 2}, {60, 0, 2},
+        {61, 0, 0}, {65, 0, 0}, {66, 0, 2}, {68, 0, 1}, {69, 0, 1}, {74, 0, 1}, {75, 0, 0},
     };
 
     /** Fields of Produce and Fetch that Spindle's own codecs skip; only `full` sets them. */
@@ -192,6 +194,8 @@ public class Golden {
         if (type == short.class || type == Short.class) return (short) (next % 130 + 1);
         if (type == int.class || type == Integer.class) return 1000 + next;
         if (type == long.class || type == Long.class) return 10_000_000_000L + next;
+        if (type == double.class || type == Double.class) return next + 0.5;
+        if (type == byte[].class) return ("bytes-" + next).getBytes(StandardCharsets.UTF_8);
         if (type == String.class) return "text-" + next + (next % 7 == 0 ? "-é€" : "");
         if (type == Uuid.class) return new Uuid(next, -next);
         if (type.getSimpleName().equals("BaseRecords")) {
