@@ -117,3 +117,13 @@ pub const GROUP_REGEXES_COMPILED: usize = 64;
 
 /// A group's regular expressions are matched against new topics no more often than this (Kafka's bound).
 pub const GROUP_REGEX_REFRESH_MS_MIN: i64 = 10_000;
+
+/// Member ids of one classic group that were given out and have not joined (KIP-394): each goes after its session
+/// timeout. Ten times the largest groups that are known.
+pub const GROUP_PENDING_MEMBERS: usize = 10_000;
+
+/// Tombstones of offsets in one batch: some 100 KiB, far below what a batch may be.
+pub const GROUP_TOMBSTONES_IN_BATCH: usize = 1000;
+
+/// Offsets that one step of the retention round looks at: some milliseconds.
+pub const GROUP_OFFSETS_EXPIRED_AT_ONCE: usize = 10_000;

@@ -3,22 +3,33 @@
 //! State changes when a step makes records, answers wait for their commit; when an append fails the host drops the
 //! whole `Groups` and loads again from the log, so there are no snapshots and no undo.
 
+mod admin;
 pub mod answer;
 pub mod assignor;
+#[cfg(test)]
+mod checker;
+pub mod classic;
 pub mod config;
 pub mod consumer;
 pub mod effect;
 pub mod error;
 pub mod event;
 pub mod input;
+mod load;
+pub mod offsets;
 pub mod records;
 mod refusal;
+mod requests;
+mod seeded;
+#[cfg(test)]
+mod testing;
 pub mod timers;
 pub mod topics;
 mod turn;
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use kafka_protocol::protocol::StrBytes;
 
 pub use answer::Answer;
 pub use config::GroupConfig;
@@ -30,7 +41,11 @@ pub use records::{BadRecord, LoadedRecord, Record};
 pub use topics::{TopicInfo, Topics};
 pub use turn::Turn;
 
-use consumer::ConsumerGroup;
+use classic::{ClassicGroup, Tools};
+use config::GroupOverrides;
+use consumer::{ConsumerGroup, Subscriptions};
+use offsets::{Offsets, RetentionRound};
+use seeded::{Seeded, SeededMap};
 use timers::Timers;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,27 +58,31 @@ pub struct Now {
 pub struct Groups {
     config: GroupConfig,
     random: fastrand::Rng,
-    #[expect(dead_code, reason = "no handler is here yet")]
-    groups: HashMap<Arc<str>, Group>,
+    groups: SeededMap<Arc<str>, Group>,
+    offsets: Offsets,
     timers: Timers<TimerKey>,
+    retention: RetentionRound,
+    subscriptions: Subscriptions,
 }
 
 /// The protocol that a group's members speak.
 #[derive(Debug)]
 pub enum Group {
-    Consumer(ConsumerGroup),
+    Classic(Box<ClassicGroup>),
+    Consumer(Box<ConsumerGroup>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TimerKey {
     /// offsets.retention.check.interval.ms
     Retention,
-    /// A member's session in a classic group, or that of a classic member in a consumer group.
+    /// A member's session in a classic group, or an id that has not joined.
     ClassicSession(Arc<str>, Arc<str>),
     /// Waiting for joins.
     ClassicJoin(Arc<str>),
     /// Waiting for SyncGroup.
     ClassicSync(Arc<str>),
+    /// A member's session in a consumer group, whichever protocol it speaks.
     ConsumerSession(Arc<str>, Arc<str>),
     /// A member has to give partitions back, or a classic member of a consumer group to join or sync.
     ConsumerRebalance(Arc<str>, Arc<str>),
@@ -71,49 +90,104 @@ pub enum TimerKey {
     ConsumerGroup(Arc<str>),
 }
 
+/// How much there is, for the metrics page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupCounts {
+    pub classic: usize,
+    pub consumer: usize,
+    pub offsets: usize,
+}
+
 impl Groups {
     /// `seed`: of the member ids that it makes.
     pub fn new(config: GroupConfig, seed: u64) -> Groups {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let hash = Seeded::new(random.u64(..));
         Groups {
             config,
-            random: fastrand::Rng::with_seed(seed),
-            groups: HashMap::new(),
+            random,
+            groups: SeededMap::with_hasher(hash),
+            offsets: Offsets::new(hash),
             timers: Timers::default(),
+            retention: RetentionRound::default(),
+            subscriptions: Subscriptions::default(),
         }
-    }
-
-    /// One record of the log, in its order, before `loaded`.
-    pub fn replay(&mut self, record: &LoadedRecord<'_>) -> Result<(), BadRecord> {
-        let Some(key) = record.key else {
-            return Err(BadRecord("a record without a key".to_string()));
-        };
-        let record = Record::decode(key, record.value)?;
-        self.apply(&record)
-    }
-
-    /// The marker that ends a transaction, in the log's order, before `loaded`.
-    pub fn replay_marker(&mut self, producer: Producer, committed: bool) {
-        let _ = (producer, committed);
-    }
-
-    /// Everything is replayed: sessions of the members that the log named begin now.
-    pub fn loaded(&mut self, now: Now, topics: &dyn Topics, out: &mut Vec<Effect>) {
-        let _ = (now, topics, out);
     }
 
     pub fn step(&mut self, now: Now, topics: &dyn Topics, input: Input, out: &mut Vec<Effect>) {
         let mut turn = Turn::new(now, topics, out);
-        let _ = (&mut turn, &self.random, &self.config);
+        if input.is_oversized() {
+            return refuse(&mut turn, &input, GroupError::InvalidRequest);
+        }
         match input {
-            Input::Tick => while self.timers.pop_due(now.monotonic_ms).is_some() {},
-            Input::ConfigChanged { config } => self.config = *config,
-            input => {
-                if let (Some(to), Some(answer)) =
-                    (input.from(), input.refused(GroupError::CoordinatorNotAvailable))
-                {
-                    turn.answer(to, answer);
-                }
+            Input::Join { from, client, request } => self.join(&mut turn, from, client, request),
+            Input::Sync { from, client, request } => self.sync(&mut turn, from, client, request),
+            Input::Heartbeat { from, client, request } => {
+                self.heartbeat(&mut turn, from, client, request);
             }
+            Input::Leave { from, client, request } => self.leave(&mut turn, from, client, request),
+            Input::ConsumerHeartbeat { from, client, request } => {
+                self.consumer_heartbeat(&mut turn, from, client, request);
+            }
+            Input::ConsumerDescribe { from, group_id } => {
+                self.consumer_describe(&mut turn, from, group_id);
+            }
+            Input::Commit { from, client, request } => {
+                self.commit(&mut turn, from, &client, &request);
+            }
+            Input::TxnCommit { from, request, .. } => {
+                self.commit_transactional(&mut turn, from, &request);
+            }
+            Input::FetchOffsets { from, request } => self.fetch_offsets(&mut turn, from, &request),
+            Input::DeleteOffsets { from, client, request } => {
+                self.delete_offsets(&mut turn, from, &client, &request);
+            }
+            Input::Describe { from, group_id } => self.describe(&mut turn, from, &group_id),
+            Input::List { from, request } => self.list(&mut turn, from, &request),
+            Input::Delete { from, client, group_id } => {
+                self.delete(&mut turn, from, &client, &group_id);
+            }
+            Input::TopicsChanged { names } => self.consumer_topics_changed(&mut turn, &names),
+            Input::TopicsDeleted { topics } => self.topics_deleted(&mut turn, &topics),
+            Input::TxnCompleted { producer_id, committed, .. } => {
+                self.offsets.complete(producer_id, committed);
+            }
+            Input::ConfigChanged { config } => self.config = *config,
+            Input::GroupConfigChanged { group_id, overrides } => {
+                let id = group_id.as_str();
+                match overrides == GroupOverrides::default() {
+                    true => self.config.overrides.remove(id),
+                    false => self.config.overrides.insert(Arc::from(id), overrides),
+                };
+            }
+            Input::Tick => self.tick(&mut turn),
+        }
+    }
+
+    fn tick(&mut self, turn: &mut Turn<'_>) {
+        // One round over the retention queue a tick, whatever its timer says.
+        let mut retention_is_due = false;
+        while let Some(key) = self.timers.pop_due(turn.now.monotonic_ms) {
+            match &key {
+                TimerKey::Retention => retention_is_due = true,
+                TimerKey::ClassicSession(id, _)
+                | TimerKey::ClassicJoin(id)
+                | TimerKey::ClassicSync(id) => {
+                    let (groups, mut cx) = self.tools(turn);
+                    let Some(Group::Classic(group)) = groups.get_mut(id) else { continue };
+                    match &key {
+                        TimerKey::ClassicSession(_, member) => group.session_due(&mut cx, member),
+                        TimerKey::ClassicJoin(_) => group.join_due(&mut cx),
+                        _ => group.sync_due(&mut cx),
+                    }
+                }
+                TimerKey::ConsumerSession(..)
+                | TimerKey::ConsumerRebalance(..)
+                | TimerKey::ConsumerGroup(_) => self.consumer_due(turn, key),
+            }
+        }
+        if retention_is_due {
+            self.retention_due(turn);
         }
     }
 
@@ -122,11 +196,101 @@ impl Groups {
         self.timers.next_ms()
     }
 
-    /// What a record does to the state: while loading, and right after a step made it.
-    fn apply(&mut self, record: &Record) -> Result<(), BadRecord> {
-        match record {
-            Record::Unused { .. } => Ok(()),
-            _ => Err(BadRecord("no record is known yet".to_string())),
+    pub fn counts(&self) -> GroupCounts {
+        let consumer = self.groups.values().filter(|g| matches!(g, Group::Consumer(_))).count();
+        let classic = self.groups.len() - consumer;
+        GroupCounts { classic, consumer, offsets: self.offsets.count() }
+    }
+
+    /// The groups, and what a classic group's step needs beside them.
+    fn tools<'a, 't>(
+        &'a mut self,
+        turn: &'a mut Turn<'t>,
+    ) -> (&'a mut SeededMap<Arc<str>, Group>, Tools<'a, 't>) {
+        let Groups { groups, timers, config, random, .. } = self;
+        (groups, Tools { turn, timers, config, random })
+    }
+
+    /// The name as it is kept, if it is.
+    fn known_name(&self, group_id: &StrBytes) -> Arc<str> {
+        match self.groups.get_key_value(group_id.as_str()) {
+            Some((name, _)) => name.clone(),
+            None => Arc::from(group_id.as_str()),
         }
+    }
+
+    /// Of the group as a whole.
+    fn group_event(
+        &self,
+        turn: &mut Turn<'_>,
+        group: &Arc<str>,
+        kind: EventKind,
+        client: Option<&Client>,
+        cause: Cause,
+    ) {
+        let at_ms = turn.now.wall_ms;
+        turn.event(Event {
+            at_ms,
+            group: group.clone(),
+            kind,
+            member: None,
+            instance_id: None,
+            client_id: client.map(|c| classic::name(&c.id)),
+            client_host: client.map(|c| classic::name(&c.host)),
+            cause,
+            generation: self.groups.get(group).map_or(0, Group::generation),
+            took_ms: None,
+        });
+    }
+}
+
+impl Group {
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Group::Classic(group) => group.is_empty(),
+            Group::Consumer(group) => group.is_empty(),
+        }
+    }
+
+    pub fn generation(&self) -> i32 {
+        match self {
+            Group::Classic(group) => group.generation(),
+            Group::Consumer(group) => group.epoch(),
+        }
+    }
+
+    pub fn state_name(&self) -> &'static str {
+        match self {
+            Group::Classic(group) => group.state().name(),
+            Group::Consumer(group) => group.state_name(),
+        }
+    }
+
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Group::Classic(_) => "Classic",
+            Group::Consumer(_) => "Consumer",
+        }
+    }
+
+    fn is_subscribed_to(&self, topic: &str) -> bool {
+        match self {
+            Group::Classic(group) => group.is_subscribed_to(topic),
+            Group::Consumer(group) => group.is_subscribed_to(topic),
+        }
+    }
+
+    /// Not only offsets.
+    fn had_members(&self) -> bool {
+        match self {
+            Group::Classic(group) => group.protocol_type().is_some(),
+            Group::Consumer(_) => true,
+        }
+    }
+}
+
+fn refuse(turn: &mut Turn<'_>, input: &Input, error: GroupError) {
+    if let (Some(to), Some(answer)) = (input.from(), input.refused(error)) {
+        turn.answer(to, answer);
     }
 }

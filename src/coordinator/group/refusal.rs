@@ -1,6 +1,8 @@
 //! The answer that refuses a request whole, whatever its kind: the host's when the log can't be written or is not
 //! loaded, ours where nothing else applies.
 
+use kafka_protocol::protocol::StrBytes;
+
 use super::answer::*;
 use super::error::GroupError;
 use super::input::{Input, RequestId};
@@ -66,8 +68,46 @@ impl Input {
     }
 }
 
+impl Input {
+    /// A name that is longer than a record's string can be (32767 bytes; newer requests can carry more).
+    pub(super) fn is_oversized(&self) -> bool {
+        fn long<'a>(names: impl IntoIterator<Item = &'a StrBytes>) -> bool {
+            names.into_iter().any(|name| name.len() > i16::MAX as usize - MEMBER_ID_SUFFIX)
+        }
+        match self {
+            Input::Join { client, request: r, .. } => {
+                let names = [&r.group_id, &r.member_id, &r.protocol_type, &client.id, &client.host];
+                long(names)
+                    || long(&r.instance_id)
+                    || long(r.protocols.iter().map(|protocol| &protocol.name))
+            }
+            Input::ConsumerHeartbeat { client, request: r, .. } => {
+                let names = [&r.group_id, &r.member_id, &client.id, &client.host];
+                let more = [&r.instance_id, &r.rack_id, &r.subscribed_topic_regex];
+                long(names)
+                    || long(more.into_iter().flatten())
+                    || long(r.subscribed_topic_names.iter().flatten())
+            }
+            Input::Commit { request: r, .. } => {
+                let topics = &r.topics;
+                long([&r.group_id])
+                    || long(topics.iter().map(|topic| &topic.name))
+                    || r.retention_time_ms.is_some_and(|ms| ms >= 0)
+                        && long(topics.iter().flat_map(|t| &t.partitions).flat_map(|p| &p.metadata))
+            }
+            Input::TxnCommit { request: r, .. } => {
+                long([&r.group_id]) || long(r.topics.iter().map(|topic| &topic.name))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A member id is the client's or instance's name, a hyphen and a UUID.
+const MEMBER_ID_SUFFIX: usize = 1 + 36;
+
 impl JoinAnswer {
-    pub fn refused(error: GroupError, member_id: kafka_protocol::protocol::StrBytes) -> JoinAnswer {
+    pub fn refused(error: GroupError, member_id: StrBytes) -> JoinAnswer {
         JoinAnswer { error: Some(error), generation: -1, member_id, ..JoinAnswer::default() }
     }
 }

@@ -48,6 +48,10 @@ impl<K: Hash + Eq + Clone> Timers<K> {
         self.deadlines.insert(key.clone(), Entry { at_ms, queued_ms: at_ms, ticket });
         self.keys.insert(ticket, key.clone());
         self.heap.push(Reverse((at_ms, ticket)));
+        // What was cancelled or moved up is still in the heap until its time: members that come and go must not fill it.
+        if self.heap.len() > 64 + 4 * self.keys.len() {
+            self.heap.retain(|Reverse((_, ticket))| self.keys.contains_key(ticket));
+        }
     }
 
     pub fn cancel(&mut self, key: &K) -> bool {
@@ -116,5 +120,15 @@ mod tests {
         assert_eq!(timers.pop_due(40), None);
         assert_eq!(timers.deadline_ms(&"a"), Some(50));
         assert_eq!(timers.pop_due(50), Some("a"));
+    }
+
+    #[test]
+    fn what_comes_and_goes_leaves_nothing_behind() {
+        let mut timers = Timers::default();
+        for key in 0..10_000 {
+            timers.arm(&key, 1_000_000 + key);
+            timers.cancel(&key);
+        }
+        assert!(timers.heap.len() <= 65);
     }
 }

@@ -2,8 +2,8 @@
 //! heartbeats and move one by one. Behaviour, texts and records are those of Kafka 4.3.1's GroupMetadataManager.
 //!
 //! `group` is what the records say, `apply` what each does, `work` one step of one group, `heartbeat`, `leave` and
-//! `classic_members` the requests, `convert` the way from the classic protocol and back, `requests` the doors from
-//! `Groups`. Two things differ from Kafka: a regular expression is matched within the heartbeat that brings it, not
+//! `classic_members` the requests, `convert` the way from the classic protocol and back, `requests` what each does with
+//! one group, `doors` which group that is. Two things differ from Kafka: a regular expression is matched within the heartbeat that brings it, not
 //! after it, and the assignors break ties by the member ids, not by the order of a hash map.
 
 mod apply;
@@ -12,6 +12,9 @@ mod checker;
 mod classic_members;
 mod convert;
 mod describe;
+#[cfg(test)]
+mod door_tests;
+mod doors;
 pub mod embedded;
 mod group;
 mod hash;

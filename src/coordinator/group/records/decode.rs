@@ -68,6 +68,19 @@ impl<'a> OffsetValueRef<'a> {
     }
 }
 
+impl OffsetValue {
+    pub fn as_ref(&self) -> OffsetValueRef<'_> {
+        OffsetValueRef {
+            offset: self.offset,
+            leader_epoch: self.leader_epoch,
+            metadata: &self.metadata,
+            commit_ms: self.commit_ms,
+            expire_ms: self.expire_ms,
+            topic_id: self.topic_id,
+        }
+    }
+}
+
 fn version(value: &[u8], newest: i16, what: &'static str) -> Result<i16> {
     let version = Reader::new(value, false).i16("the version")?;
     if !(0..=newest).contains(&version) {

@@ -1,0 +1,131 @@
+//! The consumer protocol through `Groups`: new groups, empty ones, groups that change their protocol, reloads.
+
+use super::member::Member;
+use super::testing::{beating, joining};
+use crate::coordinator::group::answer::{Answer, ConsumerHeartbeatAnswer};
+use crate::coordinator::group::config::MigrationPolicy;
+use crate::coordinator::group::input::ConsumerHeartbeatRequest;
+use crate::coordinator::group::testing::{Bench, client, joining as classic_joining};
+use crate::coordinator::group::{EventKind, Group, GroupConfig, GroupError, Input};
+
+fn config() -> GroupConfig {
+    let mut config = GroupConfig { initial_rebalance_delay_ms: 0, ..GroupConfig::default() };
+    config.consumer.assignment_interval_ms = 0;
+    config
+}
+
+fn beat(bench: &mut Bench, request: ConsumerHeartbeatRequest) -> ConsumerHeartbeatAnswer {
+    let client = client("c");
+    let from = bench.request(|from| Input::ConsumerHeartbeat { from, client, request });
+    match bench.answer(from) {
+        Some(Answer::ConsumerHeartbeat(answer)) => answer,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn member<'a>(bench: &'a Bench, id: &str) -> Option<&'a Member> {
+    match bench.groups.groups.get("g") {
+        Some(Group::Consumer(group)) => group.member(id),
+        _ => None,
+    }
+}
+
+/// A classic group of one, stable; its member's id and generation.
+fn classic_group(bench: &mut Bench) -> (String, i32) {
+    let id = bench.new_id("g");
+    let from = bench.send_join(classic_joining("g", &id));
+    // The initial delay is 0: over at once, but a tick all the same.
+    bench.pass(0);
+    let joined = bench.joined(from);
+    assert_eq!(joined.error, None);
+    let from = bench.send_sync(&joined, "g", &[(&id, "")]);
+    assert_eq!(bench.synced(from).error, None);
+    (id, joined.generation)
+}
+
+#[test]
+fn a_group_comes_with_its_first_member_and_is_deleted_when_it_is_empty() {
+    let mut bench = Bench::new(config());
+    let unknown = beat(&mut bench, beating("a", 1));
+    assert_eq!(unknown.error, Some(GroupError::GroupIdNotFound));
+    assert_eq!(unknown.message.as_deref(), Some("Consumer group g not found."));
+    let old = ConsumerHeartbeatRequest { client_makes_member_id: false, ..joining("", &["t"]) };
+    let id = beat(&mut bench, old).member_id.expect("the coordinator made one").to_string();
+    assert_eq!(bench.state("g"), "Stable");
+    bench.reload();
+    assert!(member(&bench, &id).is_some());
+    assert_eq!(beat(&mut bench, beating(&id, 2)).error, None);
+    assert_eq!(beat(&mut bench, beating(&id, -1)).member_epoch, -1);
+    assert_eq!(bench.state("g"), "Empty");
+    let client = client("c");
+    let group_id = "g".to_string().into();
+    let from = bench.request(|from| Input::Delete { from, client, group_id });
+    assert_eq!(bench.answer(from), Some(Answer::Delete(Ok(()))));
+    assert!(bench.replayed().groups.is_empty(), "nothing of it is left in the log");
+}
+
+#[test]
+fn silence_ends_a_session_through_one_timer() {
+    let mut bench = Bench::new(config());
+    beat(&mut bench, joining("a", &["t"]));
+    bench.pass(44_000);
+    beat(&mut bench, beating("a", 2));
+    bench.pass(44_000);
+    assert_eq!(bench.state("g"), "Stable");
+    bench.pass(1000);
+    assert_eq!(bench.state("g"), "Empty");
+}
+
+#[test]
+fn a_classic_group_is_upgraded_in_place_and_comes_back() {
+    let mut bench = Bench::new(config());
+    let (old, generation) = classic_group(&mut bench);
+    assert_eq!(beat(&mut bench, joining("new", &["t"])).error, None);
+    assert!(member(&bench, &old).is_some_and(Member::is_classic));
+    assert_eq!(
+        bench.heartbeat("g", &old, generation),
+        Err(GroupError::RebalanceInProgress),
+        "there is a new epoch"
+    );
+    let joined = bench.join(classic_joining("g", &old));
+    assert_eq!((joined.error, joined.generation), (None, generation + 1));
+    let from = bench.send_sync(&joined, "g", &[]);
+    assert_eq!(bench.synced(from).error, None);
+    assert_eq!(bench.heartbeat("g", &old, generation + 1), Ok(()));
+    bench.reload();
+    assert!(member(&bench, &old).is_some_and(Member::is_classic));
+    assert_eq!(beat(&mut bench, beating("new", -1)).error, None);
+    assert!(matches!(bench.groups.groups.get("g"), Some(Group::Classic(_))));
+    assert_eq!(bench.state("g"), "PreparingRebalance");
+    let joined = bench.join(classic_joining("g", &old));
+    assert_eq!((joined.error, &*joined.leader), (None, &*old));
+    bench.reload();
+    assert!(matches!(bench.groups.groups.get("g"), Some(Group::Classic(_))));
+    let converted = bench.events.iter().filter(|event| event.kind == EventKind::Converted);
+    assert_eq!(converted.count(), 2);
+}
+
+#[test]
+fn an_upgrade_that_is_refused_leaves_the_classic_group_as_it_was() {
+    let mut config = config();
+    config.consumer.migration = MigrationPolicy::Disabled;
+    let mut bench = Bench::new(config);
+    let (old, generation) = classic_group(&mut bench);
+    let refused = beat(&mut bench, joining("new", &["t"]));
+    assert_eq!(refused.error, Some(GroupError::GroupIdNotFound));
+    assert_eq!(bench.heartbeat("g", &old, generation), Ok(()));
+}
+
+#[test]
+fn an_empty_group_changes_its_protocol_either_way() {
+    let mut bench = Bench::new(config());
+    let (old, _) = classic_group(&mut bench);
+    assert_eq!(bench.leave("g", &[(&old, None)]), [None]);
+    assert_eq!(beat(&mut bench, joining("a", &["t"])).error, None);
+    bench.reload();
+    assert!(member(&bench, "a").is_some());
+    beat(&mut bench, beating("a", -1));
+    let (again, generation) = classic_group(&mut bench);
+    bench.reload();
+    assert_eq!(bench.heartbeat("g", &again, generation), Ok(()));
+}
