@@ -16,6 +16,10 @@ mod client;
 mod compacted;
 #[path = "simulator/consumer.rs"]
 mod consumer;
+#[path = "simulator/group.rs"]
+mod group;
+#[path = "simulator/group_member.rs"]
+mod group_member;
 #[path = "simulator/history.rs"]
 mod history;
 #[path = "simulator/plan.rs"]
@@ -107,6 +111,27 @@ fn compacted_seeds_keep_the_newest_of_each_key() {
     let count = (seeds.end - seeds.start) as usize;
     assert!(runs as usize >= 3 * count && gone >= 20 * count, "{runs} runs, {gone} records gone");
     assert_eq!(compacted::run(seeds.start), compacted::run(seeds.start));
+}
+
+/// A scenario of its own: a group whose members and broker fail.
+/// Replay one seed: SPINDLE_SIM_SEED=7 cargo test --test simulator -- group_seed --nocapture
+#[test]
+fn group_seeds_have_one_owner_and_lose_no_commit() {
+    let seeds = match from_environment("SPINDLE_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 1..1 + from_environment("SPINDLE_SIM_GROUP_SEEDS").unwrap_or(30),
+    };
+    let (mut generations, mut commits) = (0, 0);
+    for seed in seeds.clone() {
+        let (_, g, c) = group::run(seed);
+        (generations, commits) = (generations + g, commits + c);
+    }
+    let count = (seeds.end - seeds.start) as i32;
+    assert!(
+        generations >= 3 * count && commits >= 10 * count as usize,
+        "{generations} generations, {commits} commits"
+    );
+    assert_eq!(group::run(seeds.start), group::run(seeds.start));
 }
 
 // Seeds that found a bug. Each was seen to fail with its fix taken out; when plan.rs changes, look

@@ -2,7 +2,7 @@
 //! answers from it and the dispatch refuses what is outside of it, so the two can't differ.
 //! Ranges are Apache Kafka 4.3.1's. What is not served is not here.
 //!
-//! Declared gaps: no groups (8, 9, 11-16, 42, 47, 68, 69), no transactions (24-28), no security (17,
+//! Declared gaps: no consumer groups of KIP-848 (68, 69), no transactions (24-28), no security (17,
 //! 29-31, 36, 38-41, 50, 51), no second log directory (34), no quotas (48, 49), no quorum or feature
 //! changes (57, 64, 80, 81), no share or streams groups (76-92).
 
@@ -10,7 +10,15 @@ pub const PRODUCE: i16 = 0;
 pub const FETCH: i16 = 1;
 pub const LIST_OFFSETS: i16 = 2;
 pub const METADATA: i16 = 3;
+pub const OFFSET_COMMIT: i16 = 8;
+pub const OFFSET_FETCH: i16 = 9;
 pub const FIND_COORDINATOR: i16 = 10;
+pub const JOIN_GROUP: i16 = 11;
+pub const HEARTBEAT: i16 = 12;
+pub const LEAVE_GROUP: i16 = 13;
+pub const SYNC_GROUP: i16 = 14;
+pub const DESCRIBE_GROUPS: i16 = 15;
+pub const LIST_GROUPS: i16 = 16;
 pub const API_VERSIONS: i16 = 18;
 pub const CREATE_TOPICS: i16 = 19;
 pub const DELETE_TOPICS: i16 = 20;
@@ -21,10 +29,12 @@ pub const DESCRIBE_CONFIGS: i16 = 32;
 pub const ALTER_CONFIGS: i16 = 33;
 pub const DESCRIBE_LOG_DIRS: i16 = 35;
 pub const CREATE_PARTITIONS: i16 = 37;
+pub const DELETE_GROUPS: i16 = 42;
 pub const ELECT_LEADERS: i16 = 43;
 pub const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
 pub const ALTER_PARTITION_REASSIGNMENTS: i16 = 45;
 pub const LIST_PARTITION_REASSIGNMENTS: i16 = 46;
+pub const OFFSET_DELETE: i16 = 47;
 pub const DESCRIBE_QUORUM: i16 = 55;
 pub const DESCRIBE_CLUSTER: i16 = 60;
 pub const DESCRIBE_PRODUCERS: i16 = 61;
@@ -41,8 +51,15 @@ pub const ADVERTISED: &[(i16, i16, i16)] = &[
     (FETCH, 4, 18),
     (LIST_OFFSETS, 1, 11),
     (METADATA, 0, 13),
-    // Answers that there is none: see find_coordinator.rs.
+    (OFFSET_COMMIT, 2, 10),
+    (OFFSET_FETCH, 1, 10),
     (FIND_COORDINATOR, 0, 6),
+    (JOIN_GROUP, 0, 9),
+    (HEARTBEAT, 0, 4),
+    (LEAVE_GROUP, 0, 5),
+    (SYNC_GROUP, 0, 5),
+    (DESCRIBE_GROUPS, 0, 6),
+    (LIST_GROUPS, 0, 5),
     (API_VERSIONS, 0, 4),
     (CREATE_TOPICS, 2, 7),
     (DELETE_TOPICS, 1, 6),
@@ -53,10 +70,12 @@ pub const ADVERTISED: &[(i16, i16, i16)] = &[
     (ALTER_CONFIGS, 0, 2),
     (DESCRIBE_LOG_DIRS, 1, 5),
     (CREATE_PARTITIONS, 0, 3),
+    (DELETE_GROUPS, 0, 2),
     (ELECT_LEADERS, 0, 2),
     (INCREMENTAL_ALTER_CONFIGS, 0, 1),
     (ALTER_PARTITION_REASSIGNMENTS, 0, 1),
     (LIST_PARTITION_REASSIGNMENTS, 0, 0),
+    (OFFSET_DELETE, 0, 0),
     (DESCRIBE_QUORUM, 0, 2),
     (DESCRIBE_CLUSTER, 0, 2),
     (DESCRIBE_PRODUCERS, 0, 0),
@@ -65,11 +84,6 @@ pub const ADVERTISED: &[(i16, i16, i16)] = &[
     (LIST_CONFIG_RESOURCES, 0, 1),
     (DESCRIBE_TOPIC_PARTITIONS, 0, 0),
 ];
-
-/// Whether groups are served: without JoinGroup there is no coordinator to find.
-pub fn serves_groups() -> bool {
-    served(11, 0)
-}
 
 /// Whether groups of KIP-848 are served.
 pub fn serves_consumer_groups() -> bool {

@@ -6,8 +6,8 @@ use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use super::RequestContext;
 use super::error_map::ApiError;
-use super::{RequestContext, advertised};
 use crate::shard::Router;
 use crate::shard::router::NodeAddress;
 use crate::wire::error_code;
@@ -64,7 +64,6 @@ async fn find(
     let not_available =
         |why: &str| ApiError::new(error_code::COORDINATOR_NOT_AVAILABLE, why.to_string());
     match key_type {
-        GROUP if !advertised::serves_groups() => Err(not_available("groups are not served yet")),
         GROUP => router
             .find_group_coordinator(cx.listener, key)
             .await

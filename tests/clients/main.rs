@@ -1,5 +1,5 @@
 //! librdkafka, through the `rdkafka` crate, against the built binary: topics, produce in every
-//! combination that clients use, reads byte for byte, and restarts after kill -9. Consumers use
+//! combination that clients use, reads byte for byte, groups, and restarts after kill -9. But for groups, consumers use
 //! assign() with explicit offsets and need no group. Bad input is in `tests/bad_input`.
 
 #[path = "../common/mod.rs"]
@@ -10,5 +10,6 @@ mod compaction;
 mod disk_faults;
 mod durability;
 mod fetch;
+mod groups;
 mod produce;
 mod session;

@@ -55,7 +55,7 @@ final class ToolChecks {
     }
 
     /** Status 0 unless the tool exits or throws; text is standard output and error together. */
-    private Result call(ToolMain tool, String input, String... args) throws Exception {
+    Result call(ToolMain tool, String input, String... args) throws Exception {
         PrintStream out = System.out;
         PrintStream err = System.err;
         InputStream in = System.in;
@@ -102,13 +102,13 @@ final class ToolChecks {
         return call(main, "", all.toArray(new String[0]));
     }
 
-    private String good(ToolMain main, String... args) throws Exception {
+    String good(ToolMain main, String... args) throws Exception {
         Result result = tool(main, args);
         Checks.that(result.status == 0, "status " + result.status + ":\n" + result.text);
         return result.text;
     }
 
-    private String bad(ToolMain main, String... args) throws Exception {
+    String bad(ToolMain main, String... args) throws Exception {
         Result result = tool(main, args);
         Checks.that(result.status != 0, "should have failed:\n" + result.text);
         return result.text;
