@@ -2,7 +2,7 @@
 //! answers from it and the dispatch refuses what is outside of it, so the two can't differ.
 //! Ranges are Apache Kafka 4.3.1's. What is not served is not here.
 //!
-//! Declared gaps: no consumer groups of KIP-848 (68, 69), no transactions (24-28), no security (17,
+//! Declared gaps: no transactions (24-28), no security (17,
 //! 29-31, 36, 38-41, 50, 51), no second log directory (34), no quotas (48, 49), no quorum or feature
 //! changes (57, 64, 80, 81), no share or streams groups (76-92).
 
@@ -40,6 +40,8 @@ pub const DESCRIBE_CLUSTER: i16 = 60;
 pub const DESCRIBE_PRODUCERS: i16 = 61;
 pub const DESCRIBE_TRANSACTIONS: i16 = 65;
 pub const LIST_TRANSACTIONS: i16 = 66;
+pub const CONSUMER_GROUP_HEARTBEAT: i16 = 68;
+pub const CONSUMER_GROUP_DESCRIBE: i16 = 69;
 pub const LIST_CONFIG_RESOURCES: i16 = 74;
 pub const DESCRIBE_TOPIC_PARTITIONS: i16 = 75;
 
@@ -81,6 +83,8 @@ pub const ADVERTISED: &[(i16, i16, i16)] = &[
     (DESCRIBE_PRODUCERS, 0, 0),
     (DESCRIBE_TRANSACTIONS, 0, 0),
     (LIST_TRANSACTIONS, 0, 2),
+    (CONSUMER_GROUP_HEARTBEAT, 0, 1),
+    (CONSUMER_GROUP_DESCRIBE, 0, 1),
     (LIST_CONFIG_RESOURCES, 0, 1),
     (DESCRIBE_TOPIC_PARTITIONS, 0, 0),
 ];
