@@ -102,8 +102,11 @@ fn echo_under_cpu_contention_never_stalls() {
                 });
             }
         });
+        // Opened and closed by glommio: only then can its trap close.
+        let dir = on_disk();
         while !server_stop.load(Ordering::Relaxed) {
-            sleep(Duration::from_millis(20)).await;
+            open_new(dir.path()).await.close().await.unwrap();
+            sleep(Duration::from_millis(2)).await;
         }
     })
     .unwrap();
@@ -287,6 +290,92 @@ fn a_listening_port_is_not_free() {
         drop((listener, second));
         assert_eq!(port_is_free(addr).unwrap(), addr);
         assert_ne!(port_is_free(loopback()).unwrap().port(), 0);
+    });
+}
+
+/// The ring may report bytes and the end of the stream that follows them at once, and only once.
+#[test]
+fn bytes_and_the_end_that_come_together_are_both_seen() {
+    run(|| async {
+        for round in 0..200 {
+            let (client, server) = pair().await;
+            let (sender, ended) = oneshot();
+            let reader = async move {
+                let mut buf = [0; 16];
+                assert_eq!(server.read(&mut buf).await.unwrap(), 3);
+                assert_eq!(server.read(&mut buf).await.unwrap(), 0);
+                sender.send(()).unwrap();
+            };
+            if round % 2 == 0 {
+                spawn(reader);
+                yield_now().await;
+                client.write_all(b"end").await.unwrap();
+            } else {
+                client.write_all(b"end").await.unwrap();
+                spawn(reader);
+            }
+            drop(client);
+            ended.await.unwrap();
+        }
+    });
+}
+
+/// That a peer has stopped writing says nothing of the room in its socket.
+#[test]
+fn a_peer_that_only_reads_gets_everything() {
+    const BYTES: usize = 8 << 20;
+    run(|| async {
+        let listener = Listener::bind(loopback()).unwrap();
+        let addr = listener.local_addr();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let peer = std::thread::spawn(move || {
+            let mut peer = std::net::TcpStream::connect(addr).unwrap();
+            peer.shutdown(std::net::Shutdown::Write).unwrap();
+            wait.recv().unwrap();
+            std::io::copy(&mut peer, &mut io::sink()).unwrap()
+        });
+        let (server, _) = listener.accept().await.unwrap();
+        assert_eq!(server.read(&mut [0; 1]).await.unwrap(), 0);
+        let writer = server.clone();
+        let (sender, written) = oneshot();
+        spawn(async move {
+            writer.write_all(&vec![7; BYTES]).await.unwrap();
+            sender.send(()).unwrap();
+        });
+        // The socket is full by now: other tasks run all the same.
+        for _ in 0..100 {
+            sleep(Duration::from_micros(100)).await;
+        }
+        go.send(()).unwrap();
+        written.await.unwrap();
+        server.shutdown();
+        assert_eq!(peer.join().unwrap(), BYTES as u64);
+    });
+}
+
+/// Memory and file of a write stay where they are until the device has done with them.
+#[test]
+fn a_write_that_nobody_waits_for_is_written() {
+    let dir = on_disk();
+    let path = dir.path().join("left");
+    run(|| async move {
+        for byte in 1..50u8 {
+            let file = File::open(&path, OpenMode::Create).await.unwrap();
+            let write = file.write_at(Rc::new(block_of(byte)), 0);
+            let _ = timeout(Duration::ZERO, write).await;
+            drop(file);
+            // Memory that was given back would be taken here, and filled.
+            let others: Vec<AlignedBuf> = (0..8).map(|_| block_of(0xEE)).collect();
+            loop {
+                let file = File::open(&path, OpenMode::Read).await.unwrap();
+                let bytes = file.read_at(0, BLOCK).await.unwrap();
+                assert!(!bytes.contains(&0xEE));
+                if bytes.len() == BLOCK && bytes[..] == *block_of(byte) {
+                    break;
+                }
+            }
+            drop(others);
+        }
     });
 }
 

@@ -12,7 +12,7 @@ use super::{real, sim};
 /// Alignment of direct I/O, bytes: memory, position and length.
 pub const BLOCK: usize = 4096;
 
-pub use real::disk::AlignedBuf;
+pub use real::aligned::AlignedBuf;
 
 /// Bytes that came back from a read (no copy on the real backend). Cheap to clone.
 #[derive(Clone)]

@@ -3,7 +3,6 @@
 //! Not here: CPU time (`cpu`), what the machine allows (`machine`).
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -93,6 +92,9 @@ pub fn random_u64() -> u64 {
     if sim::active() { sim::random_u64() } else { fastrand::u64(..) }
 }
 
+/// Room for waiters that a `Notify` keeps when nobody waits.
+const WAITERS_KEPT: usize = 64;
+
 /// Same-executor wake-up: `notify_waiters` completes every `notified()` future created before it
 /// (a counter, so a notification between creation and first poll is not lost). Not Send; Clone shares.
 #[derive(Clone, Default)]
@@ -105,7 +107,20 @@ struct NotifyState {
     notifications: u64,
     next_waiter: u64,
     /// Ordered by creation, so that waiters wake first come, first served (and the same in `sim`).
-    waiters: BTreeMap<u64, Waker>,
+    /// The memory stays: to wait and to be woken allocates nothing once it has been done before.
+    waiters: Vec<(u64, Waker)>,
+    /// The other of two that take turns.
+    spare: Vec<(u64, Waker)>,
+}
+
+impl NotifyState {
+    /// Where a waiter is, or would be.
+    fn place(&self, waiter: u64) -> Result<usize, usize> {
+        match self.waiters.last() {
+            Some((last, _)) if *last < waiter => Err(self.waiters.len()),
+            _ => self.waiters.binary_search_by_key(&waiter, |(id, _)| *id),
+        }
+    }
 }
 
 impl Notify {
@@ -114,13 +129,20 @@ impl Notify {
     }
 
     pub fn notify_waiters(&self) {
-        let waiters = {
+        let mut waiters = {
             let mut state = self.state.borrow_mut();
             state.notifications += 1;
-            std::mem::take(&mut state.waiters)
+            if state.waiters.is_empty() {
+                return;
+            }
+            let spare = std::mem::take(&mut state.spare);
+            std::mem::replace(&mut state.waiters, spare)
         };
-        for waker in waiters.into_values() {
+        for (_, waker) in waiters.drain(..) {
             waker.wake();
+        }
+        if waiters.capacity() <= WAITERS_KEPT {
+            self.state.borrow_mut().spare = waiters;
         }
     }
 
@@ -147,11 +169,9 @@ impl Future for Notified {
         if state.notifications != self.seen {
             return Poll::Ready(());
         }
-        match state.waiters.get_mut(&self.waiter) {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => {
-                state.waiters.insert(self.waiter, cx.waker().clone());
-            }
+        match state.place(self.waiter) {
+            Ok(at) => state.waiters[at].1.clone_from(cx.waker()),
+            Err(at) => state.waiters.insert(at, (self.waiter, cx.waker().clone())),
         }
         Poll::Pending
     }
@@ -160,7 +180,10 @@ impl Future for Notified {
 impl Drop for Notified {
     fn drop(&mut self) {
         // Taken out before it is dropped: dropping a waker may run other code.
-        let waker = self.state.borrow_mut().waiters.remove(&self.waiter);
+        let waker = {
+            let mut state = self.state.borrow_mut();
+            state.place(self.waiter).ok().map(|at| state.waiters.remove(at))
+        };
         drop(waker);
     }
 }

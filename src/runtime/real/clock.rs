@@ -1,8 +1,13 @@
-//! CLOCK_MONOTONIC, the wall clock, and glommio's timers.
+//! CLOCK_MONOTONIC, the wall clock, and sleeping until a time of the former.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::super::clock::Instant;
+use super::engine::{self, Engine};
 
 pub fn now() -> Instant {
     let t = clock_time(libc::CLOCK_MONOTONIC).unwrap_or_default();
@@ -24,9 +29,41 @@ pub fn wall_clock_ms() -> i64 {
     }
 }
 
-pub async fn sleep_until(t: Instant) {
-    let left = t.saturating_since(now());
-    glommio::timer::Timer::new(left).await;
+/// Ends when `t` has come.
+pub struct Sleep {
+    at: Instant,
+    armed: Option<(Rc<Engine>, u64)>,
+}
+
+pub fn sleep_until(at: Instant) -> Sleep {
+    Sleep { at, armed: None }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if now() >= self.at {
+            return Poll::Ready(());
+        }
+        match &self.armed {
+            Some((engine, key)) => engine.timers.update(self.at, *key, cx),
+            None => {
+                let engine = engine::current();
+                let key = engine.timers.arm(self.at, cx);
+                self.armed = Some((engine, key));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some((engine, key)) = &self.armed {
+            engine.timers.drop_one(self.at, *key);
+        }
+    }
 }
 
 /// A clock that costs next to nothing to read, in ticks of its own: the processor's where we know how to.

@@ -1,4 +1,5 @@
-//! Files on glommio: O_DIRECT through io_uring, or buffered where the file system has no O_DIRECT.
+//! Files: opened, allocated and closed by glommio, read, written and synced on the engine's ring
+//! with O_DIRECT; wholly glommio's, and buffered, where the file system has no O_DIRECT.
 //! Owner: the executor that opened the file. Invariants: alignment is always `BLOCK` (glommio's own
 //! figure may be another disk's); a short write is continued or is an error; a read never asks past
 //! the end of the file, where glommio would return bytes that are not the file's.
@@ -11,74 +12,25 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use glommio::io::{BufferedFile, DmaBuffer, DmaFile, OpenOptions, ReadResult};
+use glommio::io::{BufferedFile, DmaFile, OpenOptions, ReadResult};
+use io_uring::types::{Fd, FsyncFlags};
+use io_uring::{opcode, squeue};
 
 use super::super::disk::{BLOCK, OpenMode};
-use super::super::{machine, sim};
+use super::super::machine;
+use super::aligned::AlignedBuf;
+use super::engine::{self, through_glommio};
+use super::ring::{Held, Memory};
 use super::{blocking, io_error};
 
 /// A write that moves nothing, or an interrupted call, is tried so often before it is an error.
 const FRUITLESS_WRITES_MAX: u32 = 8;
 
-/// 4 KiB-aligned memory for direct I/O. Zeroed when made. Not Send.
-// Glommio's buffer from the plain heap (not its small pinned pool, which is left to reads): this
-// works on every thread, also in the simulator. `transparent`: `write_at` casts the Rc.
-#[repr(transparent)]
-pub struct AlignedBuf(DmaBuffer);
-
-impl AlignedBuf {
-    /// `len` is rounded up to a multiple of `BLOCK`.
-    pub fn zeroed(len: usize) -> AlignedBuf {
-        let size = len.max(1).next_multiple_of(BLOCK);
-        let mut buf = AlignedBuf::unzeroed(size);
-        buf.0.as_bytes_mut().fill(0); // glommio's memory is uninitialised
-        if len == 0 {
-            buf.0.trim_to_size(0);
-        }
-        buf
-    }
-
-    /// What it holds is anything: whoever writes it out has put something everywhere.
-    pub fn unzeroed(len: usize) -> AlignedBuf {
-        let mut buf = glommio::allocate_dma_buffer_global(len.max(1).next_multiple_of(BLOCK));
-        if sim::active() {
-            // The same in every run, and never what a careless writer would hope for.
-            buf.as_bytes_mut().fill(0xA5);
-        }
-        AlignedBuf(buf)
-    }
-
-    /// Shortens the buffer (to a multiple of BLOCK, if it is to be written).
-    pub fn truncate(&mut self, len: usize) {
-        if len < self.0.len() {
-            self.0.trim_to_size(len);
-        }
-    }
-
-    fn of(bytes: &[u8]) -> AlignedBuf {
-        let mut buf = AlignedBuf::zeroed(bytes.len());
-        buf[..bytes.len()].copy_from_slice(bytes);
-        buf
-    }
-}
-
-impl std::ops::Deref for AlignedBuf {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-impl std::ops::DerefMut for AlignedBuf {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        self.0.as_bytes_mut()
-    }
-}
-
 /// Bytes as the ring delivered them, or put together from several reads.
 #[derive(Clone)]
 pub enum ReadBytes {
-    Ring(ReadResult),
+    Direct { buf: Rc<AlignedBuf>, from: usize, to: usize },
+    Buffered(ReadResult),
     Heap(Rc<Vec<u8>>),
 }
 
@@ -86,14 +38,20 @@ impl std::ops::Deref for ReadBytes {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         match self {
-            ReadBytes::Ring(bytes) => bytes,
+            ReadBytes::Direct { buf, from, to } => &buf[*from..*to],
+            ReadBytes::Buffered(bytes) => bytes,
             ReadBytes::Heap(bytes) => bytes,
         }
     }
 }
 
 #[derive(Clone)]
-pub struct File(Rc<(Handle, Counted)>);
+pub struct File(Rc<Open>);
+
+struct Open {
+    handle: Handle,
+    _counted: Counted,
+}
 
 /// Files of this process that are open, of all executors.
 static OPEN_FILES: AtomicUsize = AtomicUsize::new(0);
@@ -111,6 +69,8 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         OPEN_FILES.fetch_sub(1, Relaxed);
+        // Glommio closes a file that was dropped when it next looks at its rings.
+        engine::with(|engine| engine.glommio_has_work());
     }
 }
 
@@ -148,19 +108,20 @@ impl File {
         let path = format!("/proc/self/fd/{}", pinned.as_raw_fd());
         let mut options = OpenOptions::new();
         options.read(true).write(mode != OpenMode::Read);
-        let handle = match options.dma_open(&path).await.map_err(io_error) {
+        let handle = match through_glommio(options.dma_open(&path)).await.map_err(io_error) {
             Ok(file) => Handle::Direct(file),
             // The file system has no O_DIRECT: glommio found out after it opened the file.
             Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
-                Handle::Buffered(options.buffered_open(&path).await.map_err(io_error)?)
+                let opened = through_glommio(options.buffered_open(&path)).await;
+                Handle::Buffered(opened.map_err(io_error)?)
             }
             Err(e) => return Err(e),
         };
-        Ok(File(Rc::new((handle, Counted::new()))))
+        Ok(File(Rc::new(Open { handle, _counted: Counted::new() })))
     }
 
     pub fn fd(&self) -> RawFd {
-        match &self.0.0 {
+        match &self.0.handle {
             Handle::Direct(file) => file.as_raw_fd(),
             Handle::Buffered(file) => file.as_raw_fd(),
         }
@@ -198,16 +159,23 @@ impl File {
     }
 
     async fn write_once(&self, buf: &Rc<AlignedBuf>, pos: u64) -> io::Result<usize> {
-        match &self.0.0 {
+        match &self.0.handle {
             Handle::Direct(file) => {
-                // SAFETY: AlignedBuf is `repr(transparent)` over DmaBuffer, so both have the same
-                // size and alignment, which is what Rc::from_raw asks of another type.
-                let buf: Rc<DmaBuffer> =
-                    unsafe { Rc::from_raw(Rc::into_raw(buf.clone()).cast::<DmaBuffer>()) };
-                file.write_rc_at(buf, pos).await.map_err(io_error)
+                let (fd, len) = (Fd(file.as_raw_fd()), buf.len() as u32);
+                let write = opcode::Write::new(fd, buf.as_ptr(), len).offset(pos).build();
+                self.on_ring(write, Memory::ToWrite { _buf: buf.clone() }).await.0
             }
-            Handle::Buffered(file) => file.write_at(buf.to_vec(), pos).await.map_err(io_error),
+            Handle::Buffered(file) => {
+                through_glommio(file.write_at(buf.to_vec(), pos)).await.map_err(io_error)
+            }
         }
+    }
+
+    /// File and memory stay the ring's until the kernel has done with them.
+    async fn on_ring(&self, entry: squeue::Entry, memory: Memory) -> (io::Result<usize>, Memory) {
+        let held = Held { _file: self.clone(), memory };
+        let (result, held) = engine::current().ring.disk(entry, held).await;
+        (result, held.memory)
     }
 
     pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<ReadBytes> {
@@ -218,7 +186,7 @@ impl File {
         let first = self.read_once(pos, end).await?;
         let wanted = (end - pos) as usize;
         if first.len() >= wanted {
-            return Ok(ReadBytes::Ring(first));
+            return Ok(first);
         }
         let mut bytes = first.to_vec();
         while bytes.len() < wanted {
@@ -232,23 +200,31 @@ impl File {
     }
 
     /// Some bytes of `pos..end`, from `pos` on; empty only when the file ends there.
-    async fn read_once(&self, pos: u64, end: u64) -> io::Result<ReadResult> {
+    async fn read_once(&self, pos: u64, end: u64) -> io::Result<ReadBytes> {
         let mut fruitless = 0;
         loop {
-            let result = match &self.0.0 {
+            let result = match &self.0.handle {
                 Handle::Direct(file) => {
                     let block = BLOCK as u64;
                     let start = pos / block * block;
                     let size = (end.next_multiple_of(block) - start) as usize;
-                    let skip = (pos - start) as usize;
-                    file.read_at_aligned(start, size).await.map(|bytes| {
-                        let have = bytes.len().saturating_sub(skip).min((end - pos) as usize);
-                        ReadResult::slice(&bytes, skip.min(bytes.len()), have).unwrap_or_default()
+                    let mut buf = AlignedBuf::unzeroed(size);
+                    let (fd, to) = (Fd(file.as_raw_fd()), buf.as_mut_ptr());
+                    let read = opcode::Read::new(fd, to, size as u32).offset(start).build();
+                    let (result, memory) = self.on_ring(read, Memory::ToFill(buf)).await;
+                    result.map(|bytes| {
+                        let Memory::ToFill(buf) = memory else { unreachable!("what was lent") };
+                        let from = ((pos - start) as usize).min(bytes);
+                        let to = ((end - start) as usize).min(bytes);
+                        ReadBytes::Direct { buf: Rc::new(buf), from, to }
                     })
                 }
-                Handle::Buffered(file) => file.read_at(pos, (end - pos) as usize).await,
+                Handle::Buffered(file) => {
+                    let read = through_glommio(file.read_at(pos, (end - pos) as usize));
+                    read.await.map(ReadBytes::Buffered).map_err(io_error)
+                }
             };
-            match result.map_err(io_error) {
+            match result {
                 Err(e) if is_transient(&e) && fruitless < FRUITLESS_WRITES_MAX => {
                     fruitless += 1;
                     super::super::executor::requeue().await;
@@ -259,9 +235,12 @@ impl File {
     }
 
     pub async fn fdatasync(&self) -> io::Result<()> {
-        match &self.0.0 {
-            Handle::Direct(file) => file.fdatasync().await.map_err(io_error),
-            Handle::Buffered(file) => file.fdatasync().await.map_err(io_error),
+        match &self.0.handle {
+            Handle::Direct(file) => {
+                let sync = opcode::Fsync::new(Fd(file.as_raw_fd())).flags(FsyncFlags::DATASYNC);
+                self.on_ring(sync.build(), Memory::None).await.0.map(|_| ())
+            }
+            Handle::Buffered(file) => through_glommio(file.fdatasync()).await.map_err(io_error),
         }
     }
 
@@ -269,11 +248,11 @@ impl File {
         if size == 0 {
             return Ok(());
         }
-        let result = match &self.0.0 {
-            Handle::Direct(file) => file.pre_allocate(size, false).await.map_err(io_error),
-            Handle::Buffered(file) => file.pre_allocate(size, false).await.map_err(io_error),
+        let result = match &self.0.handle {
+            Handle::Direct(file) => through_glommio(file.pre_allocate(size, false)).await,
+            Handle::Buffered(file) => through_glommio(file.pre_allocate(size, false)).await,
         };
-        match result {
+        match result.map_err(io_error) {
             // No fallocate on this file system: at least the length is as promised.
             Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => {
                 if self.len_now()? < size {
@@ -308,10 +287,10 @@ impl File {
 
     pub async fn close(self) -> io::Result<()> {
         // With other handles about, the last of them closes the file when it is dropped.
-        match Rc::try_unwrap(self.0) {
-            Ok((Handle::Direct(file), _counted)) => file.close().await.map_err(io_error),
-            Ok((Handle::Buffered(file), _counted)) => file.close().await.map_err(io_error),
-            Err(_) => Ok(()),
+        let Ok(Open { handle, .. }) = Rc::try_unwrap(self.0) else { return Ok(()) };
+        match handle {
+            Handle::Direct(file) => through_glommio(file.close()).await.map_err(io_error),
+            Handle::Buffered(file) => through_glommio(file.close()).await.map_err(io_error),
         }
     }
 }

@@ -1,46 +1,23 @@
-//! Starting a glommio executor on a thread and the tasks that live in it.
+//! Starting a glommio executor on a thread, and on it the engine that runs the broker's tasks.
 //! Invariants: the preempt timer is 10 ms (below that an executor can park with runnable tasks
-//! even when nothing else runs on its CPU); every executor is watched by the watchdog; when `main`
-//! ends, every task still there is dropped in the executor, so that its sockets and files close
-//! (glommio itself leaks the futures of pending tasks).
+//! even when nothing else runs on its CPU); when `main` ends, every task still there is dropped in
+//! the executor, so that its sockets and files close, and what the kernel still has is waited for.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 
-use super::super::clock::Instant;
 use super::super::executor::ExecutorSpec;
 use super::super::machine;
-use super::{blocking, clock, io_error, preflight, watchdog};
+use super::engine::{self, Engine, Pause};
+use super::{blocking, io_error, preflight, watchdog};
 
 const PREEMPT_TIMER: Duration = Duration::from_millis(10);
-
-/// A queue that never drains sees new socket readiness only at the preempt timer: a yield after
-/// this long goes through the rings instead of to the end of the queue.
-const RINGS_UNSEEN_MAX: Duration = Duration::from_micros(250);
-
-type BoxedFuture = Pin<Box<dyn Future<Output = ()>>>;
-
-/// The tasks of this thread's executor.
-#[derive(Default)]
-struct Tasks {
-    running: Cell<bool>,
-    next_id: Cell<u64>,
-    futures: RefCell<BTreeMap<u64, Rc<RefCell<Option<BoxedFuture>>>>>,
-    rings_seen: Cell<Instant>,
-}
-
-thread_local! {
-    static TASKS: Tasks = Tasks::default();
-}
 
 pub fn start_thread<F, Fut>(spec: ExecutorSpec, main: F) -> io::Result<JoinHandle<()>>
 where
@@ -52,9 +29,9 @@ where
     let (started, outcome) = std::sync::mpsc::channel();
     let handle = std::thread::Builder::new().name(spec.name.clone()).spawn(move || {
         match make_executor(&spec) {
-            Ok(executor) => {
+            Ok((executor, engine)) => {
                 let _ = started.send(Ok(()));
-                run(executor, main);
+                run(executor, engine, main);
             }
             Err(error) => {
                 let _ = started.send(Err(error));
@@ -80,7 +57,7 @@ where
     check_cpu(&spec)?;
     blocking::start();
     let cpus_before = machine::thread_cpus()?;
-    let result = make_executor(&spec).map(|executor| run(executor, main));
+    let result = make_executor(&spec).map(|(executor, engine)| run(executor, engine, main));
     if spec.cpu.is_some() {
         machine::set_thread_cpus(&cpus_before)?;
     }
@@ -103,18 +80,17 @@ fn check_cpu(spec: &ExecutorSpec) -> io::Result<()> {
     }
 }
 
-fn make_executor(spec: &ExecutorSpec) -> io::Result<LocalExecutor> {
+fn make_executor(spec: &ExecutorSpec) -> io::Result<(LocalExecutor, Rc<Engine>)> {
     preflight::check_io_uring()?;
     let placement = match spec.cpu {
         Some(cpu) => Placement::Fixed(cpu),
         None => Placement::Unbound,
     };
-    LocalExecutorBuilder::new(placement)
+    let executor = LocalExecutorBuilder::new(placement)
         .name(&spec.name)
         .io_memory(preflight::io_memory_bytes())
         .ring_depth(preflight::RING_DEPTH)
         .preempt_timer(PREEMPT_TIMER)
-        .spin_before_park(Duration::from_micros(spec.spin_us))
         // Else its blocking thread sits on the shard's own CPU.
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
         .make()
@@ -122,96 +98,55 @@ fn make_executor(spec: &ExecutorSpec) -> io::Result<LocalExecutor> {
         .map_err(|e| match e.raw_os_error() {
             Some(_) => preflight::explain(&e),
             None => e,
-        })
+        })?;
+    // A thread that is not pinned would spin on a CPU that others want.
+    let spin_us = spec.cpu.map_or(0, |_| spec.spin_us);
+    let engine =
+        Engine::start(Duration::from_micros(spin_us)).map_err(|e| preflight::explain(&e))?;
+    Ok((executor, engine))
 }
 
-fn run<F, Fut, T>(executor: LocalExecutor, main: F) -> T
+fn run<F, Fut, T>(executor: LocalExecutor, engine: Rc<Engine>, main: F) -> T
 where
     F: FnOnce() -> Fut,
-    Fut: Future<Output = T>,
+    Fut: Future<Output = T> + 'static,
+    T: 'static,
 {
     executor.run(async move {
-        TASKS.with(|tasks| tasks.running.set(true));
-        spawn(watchdog::be_woken());
-        let result = main().await;
-        drop_all_tasks();
-        // A few turns of the rings: cancelled polls and closes of dropped files go out.
-        for _ in 0..3 {
-            glommio::timer::Timer::new(Duration::ZERO).await;
+        let installed = engine.install();
+        let ended = Rc::new(Cell::new(false));
+        let result = Rc::new(Cell::new(None));
+        let (main, end, answer) = (main(), ended.clone(), result.clone());
+        engine.spawn(async move {
+            answer.set(Some(main.await));
+            end.set(true);
+        });
+        while engine.run(&ended) == Pause::Glommio {
+            watchdog::glommio_turn().await;
+            engine.glommio_had_its_turn();
         }
-        result
+        engine.drop_all_tasks();
+        // Closes of dropped files go out.
+        for _ in 0..3 {
+            watchdog::glommio_turn().await;
+        }
+        engine.ring.finish();
+        drop(installed);
+        result.take().unwrap_or_else(|| unreachable!("main has ended"))
     })
 }
 
-/// A dropped future may spawn on its way out, so this repeats until nothing is left; from the
-/// first drop on, `spawn` drops what it is given.
-fn drop_all_tasks() {
-    TASKS.with(|tasks| tasks.running.set(false));
-    while let Some((_, slot)) = TASKS.with(|tasks| tasks.futures.borrow_mut().pop_first()) {
-        let future = slot.borrow_mut().take();
-        drop(future);
-    }
-}
-
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
-    let running = TASKS.with(|tasks| tasks.running.get());
-    if !running {
-        return; // the executor is ending: the task would never run
-    }
-    let slot: Rc<RefCell<Option<BoxedFuture>>> = Rc::new(RefCell::new(Some(Box::pin(future))));
-    let id = TASKS.with(|tasks| {
-        let id = tasks.next_id.get();
-        tasks.next_id.set(id + 1);
-        tasks.futures.borrow_mut().insert(id, slot.clone());
-        id
-    });
-    glommio::spawn_local(Spawned { id, slot }).detach();
+    engine::with(|engine| engine.spawn(future));
 }
 
-/// What glommio runs: a future that can be taken away from outside.
-struct Spawned {
-    id: u64,
-    slot: Rc<RefCell<Option<BoxedFuture>>>,
-}
-
-impl Future for Spawned {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // Taken out while it runs: it may end the executor's tasks itself.
-        let Some(mut future) = self.slot.borrow_mut().take() else {
-            return Poll::Ready(());
-        };
-        match future.as_mut().poll(cx) {
-            Poll::Pending => {
-                *self.slot.borrow_mut() = Some(future);
-                Poll::Pending
-            }
-            Poll::Ready(()) => {
-                TASKS.with(|tasks| tasks.futures.borrow_mut().remove(&self.id));
-                Poll::Ready(())
-            }
-        }
-    }
-}
-
-/// Lets every other ready task run, and, when the rings have not been looked at for a while,
-/// also whatever became ready in the kernel.
+/// Lets every other ready task run; the ring is looked at before this one goes on.
 pub async fn yield_now() {
-    let now = clock::now();
-    let seen = TASKS.with(|tasks| tasks.rings_seen.get());
-    if now.saturating_since(seen) < RINGS_UNSEEN_MAX {
-        return super::super::executor::requeue().await;
-    }
-    // A timer fires only after the executor has been through its rings.
-    glommio::timer::Timer::new(Duration::ZERO).await;
-    TASKS.with(|tasks| tasks.rings_seen.set(clock::now()));
+    super::super::executor::requeue().await;
 }
 
 pub async fn yield_if_needed() {
-    let seen = TASKS.with(|tasks| tasks.rings_seen.get());
-    if glommio::executor().need_preempt() || clock::now().saturating_since(seen) > RINGS_UNSEEN_MAX
-    {
+    if engine::with(|engine| engine.turn_is_over()) == Some(true) {
         yield_now().await;
     }
 }

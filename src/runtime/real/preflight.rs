@@ -85,7 +85,7 @@ pub fn explain(error: &io::Error) -> io::Error {
              runtimes do by default: `docker run --security-opt seccomp=unconfined`"
             .to_string(),
         Some(libc::ENOSYS) => "this kernel has no io_uring or a seccomp profile hides it: Linux \
-             5.8 or newer is needed, and in a container \
+             5.11 or newer is needed, and in a container \
              `docker run --security-opt seccomp=unconfined`"
             .to_string(),
         Some(libc::ENOMEM) => "the limit of locked memory is too small for it: \

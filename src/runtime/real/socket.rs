@@ -1,41 +1,106 @@
-//! TCP on glommio: its streams for readiness and reading, our own sendmsg for gather writes.
-//! Owner: the executor that accepted or connected. Invariants: the RefCell of a stream is borrowed
-//! only inside a poll, never across an await, so one reader and one writer share it; `accept` is
-//! never cancelled (glommio would leak the descriptor of a connection that arrives then).
+//! TCP: plain sockets that never block. A system call is tried first; only when it finds nothing
+//! does its task wait for the ring to report the socket ready, so a request costs one recv and one
+//! sendmsg. Owner: the executor that accepted or connected. Invariants: one reader and one writer
+//! a socket; what was asked of the ring for a socket is taken back before its descriptor goes.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, RawFd};
-use std::pin::Pin;
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use futures::io::{AsyncRead, AsyncWrite};
-use glommio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::cached::CachedFile;
-use super::io_error;
+use super::engine;
+use super::gather::{Rest, send, send_file};
+use super::ring::Readiness;
 
 /// Connections that wait to be accepted; a shard that is busy for a while must not refuse them.
 const ACCEPT_BACKLOG: i32 = 1024;
 
-/// Slices one sendmsg takes; more go out in several calls.
-const SLICES_PER_CALL: usize = 64;
-
-/// A writer to a fast reader may never see a full socket: it lets others run after so much.
+/// Who never finds a socket empty, or full, lets others run after so much.
 const BYTES_BETWEEN_YIELDS: usize = 1024 * 1024;
+
+/// Before a socket is tried again that the kernel can't say the room of.
+const UNSURE_PAUSE: Duration = Duration::from_millis(1);
 
 /// One sendfile: what is looked up in the page cache at once.
 const SEND_FILE_BYTES: usize = 256 * 1024;
-/// What is sent from memory to learn that a full socket has room again.
-const PIECE_BYTES: usize = 4096;
+
+/// A descriptor and what the ring knows of it.
+struct Polled {
+    socket: Socket,
+    readable: Rc<Readiness>,
+    writable: Rc<Readiness>,
+}
+
+impl Polled {
+    fn new(socket: Socket) -> io::Result<Polled> {
+        socket.set_nonblocking(true)?;
+        Ok(Polled { socket, readable: Readiness::to_read(), writable: Readiness::to_write() })
+    }
+
+    fn fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    fn poll_readable(&self, cx: &Context<'_>) -> Poll<()> {
+        engine::current().ring.poll_ready(cx, self.fd(), &self.readable, libc::POLLIN)
+    }
+
+    /// `call` until it does not find the socket empty.
+    async fn read_with<T>(&self, mut call: impl FnMut(RawFd) -> io::Result<T>) -> io::Result<T> {
+        poll_fn(|cx| {
+            loop {
+                std::task::ready!(self.poll_readable(cx));
+                match call(self.fd()) {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.readable.would_block(),
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    other => return Poll::Ready(other),
+                }
+            }
+        })
+        .await
+    }
+
+    /// A call found no room: waits until there is some.
+    async fn writable_again(&self) {
+        self.writable.would_block();
+        poll_fn(|cx| {
+            let ring = &engine::current().ring;
+            ring.poll_ready(cx, self.fd(), &self.writable, libc::POLLOUT)
+        })
+        .await;
+        if self.writable.was_unsure() {
+            // Only where a poll reports once: to ask again at once would get the same answer.
+            super::clock::sleep_until(super::clock::now() + UNSURE_PAUSE).await;
+        }
+    }
+
+    fn shut(&self) {
+        // Fails when the peer was faster.
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+impl Drop for Polled {
+    fn drop(&mut self) {
+        // The ring holds the socket until its polls are gone: the peer would not see the end, and
+        // a listener would go on listening.
+        self.shut();
+        engine::with(|engine| {
+            engine.ring.forget(&self.readable);
+            engine.ring.forget(&self.writable);
+        });
+    }
+}
 
 pub struct Listener {
-    inner: TcpListener,
-    fd: RawFd,
+    polled: Polled,
     local: SocketAddr,
 }
 
@@ -72,11 +137,7 @@ impl Listener {
         socket.bind(&addr.into())?;
         socket.listen(ACCEPT_BACKLOG)?;
         let local = socket_addr(socket.local_addr()?)?;
-        // Glommio's listener does not show its descriptor, and Drop below needs it.
-        let fd = socket.into_raw_fd();
-        // SAFETY: the descriptor is a listening socket that nobody else owns any more.
-        let inner = unsafe { TcpListener::from_raw_fd(fd) };
-        Ok(Listener { inner, fd, local })
+        Ok(Listener { polled: Polled::new(socket)?, local })
     }
 
     pub fn local_addr(&self) -> SocketAddr {
@@ -85,11 +146,14 @@ impl Listener {
 
     pub async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
         loop {
-            let accepted = self.inner.shared_accept().await.map_err(io_error)?;
-            // Bound at once: an AcceptedTcpStream has no Drop and would leak its descriptor.
-            let tcp = accepted.bind_to_executor();
+            let socket = match self.polled.read_with(accept).await {
+                Ok(socket) => socket,
+                // That connection is gone again, others may be there.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(e) => return Err(e),
+            };
             // What fails from here on is that connection's (it is already gone), not ours.
-            match Stream::new(tcp) {
+            match Polled::new(socket).and_then(Stream::new) {
                 Ok(stream) => {
                     let peer = stream.peer_addr();
                     return Ok((stream, peer));
@@ -100,12 +164,12 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        // The ring holds the socket until its accept is cancelled: without this it would go on
-        // listening for a while after the drop.
-        // SAFETY: `inner` still owns the descriptor.
-        unsafe { libc::shutdown(self.fd, libc::SHUT_RDWR) };
+fn accept(listener: RawFd) -> io::Result<Socket> {
+    let (none, flags) = (std::ptr::null_mut(), libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
+    // SAFETY: the peer's address is not asked for; the new descriptor is nobody else's.
+    match unsafe { libc::accept4(listener, none, std::ptr::null_mut(), flags) } {
+        fd if fd >= 0 => Ok(unsafe { Socket::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
@@ -121,34 +185,36 @@ pub struct Stream {
 }
 
 struct Shared {
-    tcp: RefCell<TcpStream>,
-    fd: RawFd,
+    polled: Polled,
     peer: SocketAddr,
     local: SocketAddr,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // The poll that is still in the ring keeps the socket open: the peer would not see the
-        // end of the stream until it is cancelled.
-        // SAFETY: `tcp` still owns the descriptor.
-        unsafe { libc::shutdown(self.fd, libc::SHUT_RDWR) };
-    }
+    /// Read since this socket was last found empty.
+    read_at_a_stretch: Cell<usize>,
 }
 
 impl Stream {
-    fn new(tcp: TcpStream) -> io::Result<Stream> {
-        tcp.set_nodelay(true).map_err(io_error)?;
-        set_nonblocking(tcp.as_raw_fd())?;
-        let peer = tcp.peer_addr().map_err(io_error)?;
-        let local = tcp.local_addr().map_err(io_error)?;
-        let fd = tcp.as_raw_fd();
-        Ok(Stream { shared: Rc::new(Shared { tcp: RefCell::new(tcp), fd, peer, local }) })
+    fn new(polled: Polled) -> io::Result<Stream> {
+        polled.socket.set_tcp_nodelay(true)?;
+        let peer = socket_addr(polled.socket.peer_addr()?)?;
+        let local = socket_addr(polled.socket.local_addr()?)?;
+        let shared = Shared { polled, peer, local, read_at_a_stretch: Cell::new(0) };
+        Ok(Stream { shared: Rc::new(shared) })
     }
 
     pub async fn connect(addr: SocketAddr) -> io::Result<Stream> {
-        let tcp = TcpStream::connect(addr).await.map_err(io_error)?;
-        Stream::new(tcp)
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        let polled = Polled::new(socket)?;
+        match polled.socket.connect(&addr.into()) {
+            Ok(()) => {}
+            Err(e) if e.raw_os_error() == Some(libc::EINPROGRESS) => {
+                polled.writable_again().await;
+                if let Some(error) = polled.socket.take_error()? {
+                    return Err(error);
+                }
+            }
+            Err(e) => return Err(e),
+        }
+        Stream::new(polled)
     }
 
     pub fn peer_addr(&self) -> SocketAddr {
@@ -171,16 +237,21 @@ impl Stream {
     }
 
     pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|cx| {
-            loop {
-                let mut tcp = self.shared.tcp.borrow_mut();
-                match Pin::new(&mut *tcp).poll_read(cx, buf) {
-                    Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::Interrupted => continue,
-                    other => return other,
-                }
-            }
-        })
-        .await
+        let stretch = &self.shared.read_at_a_stretch;
+        if stretch.get() >= BYTES_BETWEEN_YIELDS {
+            stretch.set(0);
+            super::executor::yield_now().await;
+        }
+        let polled = &self.shared.polled;
+        let n = polled.read_with(|fd| receive(fd, buf)).await?;
+        if n < buf.len() && n > 0 {
+            // That was all: whatever comes from now on is reported.
+            polled.readable.clear();
+            stretch.set(0);
+        } else {
+            stretch.set(stretch.get() + n);
+        }
+        Ok(n)
     }
 
     pub async fn write_all(&self, buf: &[u8]) -> io::Result<()> {
@@ -188,25 +259,23 @@ impl Stream {
     }
 
     pub async fn write_vectored_all(&self, bufs: &[&[u8]]) -> io::Result<()> {
+        let polled = &self.shared.polled;
         let mut rest = Rest { bufs, offset: 0 };
         let mut sent_since_yield = 0;
         while rest.skip_empty() {
-            let sent = match send(self.shared.fd, &rest) {
-                Ok(sent) => sent,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            match send(polled.fd(), &rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(sent) => {
+                    rest.advance(sent);
+                    sent_since_yield += sent;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    // Waits for room; may itself send a piece of the first slice.
-                    let sent = self.write_when_ready(rest.first()).await?;
+                    polled.writable_again().await;
                     sent_since_yield = 0;
-                    sent
                 }
                 Err(e) => return Err(e),
-            };
-            if sent == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
             }
-            rest.advance(sent);
-            sent_since_yield += sent;
             if sent_since_yield >= BYTES_BETWEEN_YIELDS {
                 sent_since_yield = 0;
                 super::executor::yield_now().await;
@@ -221,6 +290,7 @@ impl Stream {
         position: u64,
         length: usize,
     ) -> io::Result<()> {
+        let polled = &self.shared.polled;
         let mut at = position;
         let end = position + length as u64;
         while at < end {
@@ -235,19 +305,11 @@ impl Stream {
                 at += want as u64;
                 continue;
             }
-            match send_file(self.shared.fd, file.fd(), at, want) {
+            match send_file(polled.fd(), file.fd(), at, want) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(sent) => at += sent as u64,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    // Glommio waits for room only with bytes in hand: a page of them.
-                    let piece = want.min(PIECE_BYTES);
-                    let bytes = match file.read_now(at, piece) {
-                        Some(bytes) => bytes,
-                        None => file.read_at(at, piece).await?,
-                    };
-                    at += self.write_when_ready(&bytes).await? as u64;
-                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => polled.writable_again().await,
                 Err(e) => return Err(e),
             }
             super::executor::yield_if_needed().await;
@@ -255,98 +317,14 @@ impl Stream {
         Ok(())
     }
 
-    async fn write_when_ready(&self, buf: &[u8]) -> io::Result<usize> {
-        poll_fn(|cx| {
-            loop {
-                let mut tcp = self.shared.tcp.borrow_mut();
-                match Pin::new(&mut *tcp).poll_write(cx, buf) {
-                    Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::Interrupted => continue,
-                    other => return other,
-                }
-            }
-        })
-        .await
-    }
-
     pub fn shutdown(&self) {
-        // SAFETY: the descriptor is open as long as `shared` lives. The kernel completes the polls
-        // of a pending read and write.
-        unsafe { libc::shutdown(self.shared.fd, libc::SHUT_RDWR) };
+        // The kernel reports both directions as ended to whoever waits.
+        self.shared.polled.shut();
     }
 }
 
-/// What is left to send of a list of slices.
-struct Rest<'a> {
-    bufs: &'a [&'a [u8]],
-    offset: usize,
-}
-
-impl Rest<'_> {
-    /// Whether anything is left; afterwards `first` is not empty.
-    fn skip_empty(&mut self) -> bool {
-        while let Some((first, others)) = self.bufs.split_first() {
-            if self.offset < first.len() {
-                return true;
-            }
-            self.bufs = others;
-            self.offset = 0;
-        }
-        false
-    }
-
-    fn first(&self) -> &[u8] {
-        self.bufs.first().map_or(&[], |first| &first[self.offset..])
-    }
-
-    fn advance(&mut self, mut sent: usize) {
-        while let Some((first, others)) = self.bufs.split_first() {
-            let left = first.len() - self.offset;
-            if sent < left {
-                self.offset += sent;
-                return;
-            }
-            sent -= left;
-            self.bufs = others;
-            self.offset = 0;
-        }
-        assert!(sent == 0, "the kernel sent more than it was given");
-    }
-}
-
-/// Glommio leaves its sockets blocking and asks for MSG_DONTWAIT, which sendfile has not.
-fn set_nonblocking(fd: RawFd) -> io::Result<()> {
-    // SAFETY: plain fcntl on an open descriptor.
-    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
-    // SAFETY: as above.
-    if flags < 0 || unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}
-
-fn send_file(socket: RawFd, file: RawFd, position: u64, length: usize) -> io::Result<usize> {
-    let mut offset = position as libc::off_t;
-    // SAFETY: both descriptors are open, `offset` lives through the call.
-    let sent = unsafe { libc::sendfile(socket, file, &mut offset, length) };
-    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
-}
-
-fn send(fd: RawFd, rest: &Rest<'_>) -> io::Result<usize> {
-    let mut slices = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; SLICES_PER_CALL];
-    let mut count = 0;
-    let mut skip = rest.offset;
-    for buf in rest.bufs.iter().take(SLICES_PER_CALL) {
-        let buf = &buf[skip..];
-        skip = 0;
-        slices[count].iov_base = buf.as_ptr() as *mut libc::c_void;
-        slices[count].iov_len = buf.len();
-        count += 1;
-    }
-    // SAFETY: an all-zero msghdr is valid: no address, no control data.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = slices.as_mut_ptr();
-    message.msg_iovlen = count as _;
-    // SAFETY: the slices live through the call, which only reads them.
-    let sent = unsafe { libc::sendmsg(fd, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
-    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
+fn receive(fd: RawFd, buf: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: `buf` lives through the call, which writes at most its length.
+    let n = unsafe { libc::recv(fd, buf.as_mut_ptr().cast(), buf.len(), libc::MSG_DONTWAIT) };
+    if n < 0 { Err(io::Error::last_os_error()) } else { Ok(n as usize) }
 }

@@ -1,14 +1,18 @@
-//! One OS thread that wakes every executor each 5 ms.
+//! One OS thread that wakes every executor that is with glommio, each 5 ms.
 //! Why: when glommio's thread was descheduled for longer than the preempt timer between arming it
 //! and running its queues, it parks with runnable tasks and sleeps until something outside wakes
 //! it. Timers of the executor itself do not unstick it; a wake from another thread does.
-//! Invariant: the wake never depends on the executor having handled the one before it (a bounded
-//! channel would be full exactly when the executor is stuck).
+//! An executor is with glommio only while a file is opened, closed or allocated (`engine`): the
+//! thread sleeps until there is one. Invariant: the wake never depends on the executor having
+//! handled the one before it (a bounded channel would be full exactly when the executor is stuck).
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
+
+use glommio::timer::Timer;
 
 use super::super::machine;
 
@@ -16,76 +20,104 @@ const WAKE_EVERY: Duration = Duration::from_millis(5);
 
 /// Each unanswered wake holds one reference of glommio's i16 waker count (#391): after so many
 /// (5 s of an executor that does not come round), wakes get rare.
-const UNANSWERED_WAKES_MAX: u32 = 1000;
+const WAKES_MAX: u32 = 1000;
 
+/// Longer than it takes to arm a timer.
+const SOON: Duration = Duration::from_micros(1);
+
+/// Those that are with glommio now.
 #[derive(Default)]
 struct Watched {
-    waker: Mutex<Option<Waker>>,
-    unanswered: AtomicU32,
+    executors: Mutex<Vec<Arc<Mutex<Turn>>>>,
+    some: Condvar,
 }
 
-static WATCHED: OnceLock<Arc<Mutex<Vec<Arc<Watched>>>>> = OnceLock::new();
+struct Turn {
+    waker: Waker,
+    wakes: u32,
+}
 
-fn watched() -> &'static Arc<Mutex<Vec<Arc<Watched>>>> {
+static WATCHED: OnceLock<Arc<Watched>> = OnceLock::new();
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn watched() -> &'static Watched {
     WATCHED.get_or_init(|| {
-        let list: Arc<Mutex<Vec<Arc<Watched>>>> = Arc::default();
-        let of_thread = list.clone();
+        let watched: Arc<Watched> = Arc::default();
+        let of_thread = watched.clone();
         std::thread::Builder::new()
             .name("spindle-watchdog".into())
-            .spawn(move || {
-                machine::use_process_cpus();
-                let mut tick = 0u32;
-                loop {
-                    std::thread::sleep(WAKE_EVERY);
-                    tick = tick.wrapping_add(1);
-                    let all = of_thread.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                    for one in all {
-                        one.wake(tick);
-                    }
-                }
-            })
+            .spawn(move || of_thread.watch())
             .expect("cannot start the watchdog thread");
-        list
+        watched
     })
 }
 
 impl Watched {
-    fn wake(&self, tick: u32) {
-        let unanswered = self.unanswered.fetch_add(1, Ordering::Relaxed);
-        if unanswered > UNANSWERED_WAKES_MAX && !tick.is_multiple_of(100) {
-            return;
-        }
-        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(waker) = waker.as_ref() {
-            waker.wake_by_ref();
+    fn watch(&self) {
+        machine::use_process_cpus();
+        let mut tick = 0u32;
+        loop {
+            let mut executors = locked(&self.executors);
+            while executors.is_empty() {
+                executors = self.some.wait(executors).unwrap_or_else(PoisonError::into_inner);
+            }
+            drop(executors);
+            std::thread::sleep(WAKE_EVERY);
+            tick = tick.wrapping_add(1);
+            let stuck = locked(&self.executors).clone();
+            for turn in stuck {
+                locked(&turn).wake(tick);
+            }
         }
     }
 }
 
-struct Registration(Arc<Watched>);
+impl Turn {
+    fn wake(&mut self, tick: u32) {
+        self.wakes = self.wakes.saturating_add(1);
+        if self.wakes <= WAKES_MAX || tick.is_multiple_of(100) {
+            self.waker.wake_by_ref();
+        }
+    }
+}
+
+struct Registration(Option<Arc<Mutex<Turn>>>);
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        watched()
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|other| !Arc::ptr_eq(other, &self.0));
-        self.0.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mine) = &self.0 {
+            locked(&watched().executors).retain(|other| !Arc::ptr_eq(other, mine));
+        }
     }
 }
 
-/// The task an executor runs for as long as it lives.
-pub async fn be_woken() {
-    let registration = Registration(Arc::default());
-    watched().lock().unwrap_or_else(PoisonError::into_inner).push(registration.0.clone());
-    std::future::poll_fn(|cx| {
-        let me = &registration.0;
-        let mut waker = me.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
+/// Gives the thread to glommio until its rings have been looked at.
+pub async fn glommio_turn() {
+    let mut registration = Registration(None);
+    let mut timer: Option<Timer> = None;
+    poll_fn(|cx| {
+        if registration.0.is_some() {
+            // Glommio had nothing to run but its rings before it came back.
+            return Poll::Ready(());
         }
-        me.unanswered.store(0, Ordering::Relaxed);
-        Poll::<()>::Pending
+        let turn = Arc::new(Mutex::new(Turn { waker: cx.waker().clone(), wakes: 0 }));
+        let watched = watched();
+        locked(&watched.executors).push(turn.clone());
+        watched.some.notify_one();
+        registration.0 = Some(turn);
+        // A task that wakes itself is run again before the rings are looked at, and a timer that
+        // has fired when it is polled is no wait at all.
+        let mut after = SOON;
+        loop {
+            let next = timer.insert(Timer::new(after));
+            if pin!(next).poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            after *= 2;
+        }
     })
     .await;
 }
