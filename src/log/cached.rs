@@ -1,18 +1,18 @@
 //! What readers have done with a closed segment, and what follows for the next one: where they stopped (the
 //! next fetch goes on there), which parts were read before (read again, they go through the page cache
-//! and stay there), which bytes in the cache passed their CRC (those are sent from there without a copy),
-//! and what was read ahead. One a segment, from its first read on; gone when it was idle for a while.
+//! and stay there), which bytes in the cache passed their CRC (those are sent from there without a copy).
+//! One a segment, from its first read on; gone when it was idle for a while. Not here: `read_ahead`.
 //! Invariant: nothing is named for sending that was not checked when it was read into the cache.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::index::SegmentIndex;
+use super::read_ahead::ReadsAhead;
 use super::segment::Segment;
-use super::{Chunk, FetchedRecords, Log, LogError, Memory, Result};
+use super::{Chunk, FetchedRecords, Log, LogError, Memory, ReadMeans, Result};
 use crate::limits::{READ_RANGES_REMEMBERED, READ_STOPS_REMEMBERED};
-use crate::runtime::{CachedFile, File, Notify, ReadBuf, spawn};
+use crate::runtime::{CachedFile, File, ReadBuf};
 use crate::types::Offset;
 use crate::wire::record_batch::{BatchHeader, HEADER_BYTES};
 
@@ -31,27 +31,21 @@ pub(super) struct SegmentReads {
     checked: VecDeque<(u64, u64)>,
     /// (the offset that is read next, the position of its batch)
     stops: VecDeque<(Offset, u64)>,
-    ahead: Option<Ahead>,
+    pub(super) ahead: ReadsAhead,
 }
 
-/// One read beyond what was asked for.
-struct Ahead {
-    position: u64,
-    length: usize,
-    /// `None`: under way, or it failed.
-    bytes: Rc<RefCell<Option<ReadBuf>>>,
-    done: Notify,
-    under_way: Rc<std::cell::Cell<bool>>,
-    /// The shard's memory that it takes.
-    _hold: Hold,
+/// Where bytes came from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Device,
+    Ahead,
+    /// The page cache, where they are now.
+    Cache,
 }
-
-/// Keeps memory accounted for as long as it is there.
-pub type Hold = Box<dyn std::any::Any>;
 
 impl SegmentReads {
     /// Marks the range; true when all of it had been read before.
-    fn see(&mut self, position: u64, length: usize) -> bool {
+    pub(super) fn see(&mut self, position: u64, length: usize) -> bool {
         let last = (position + length as u64 - 1) / GRAIN_BYTES;
         let mut all = true;
         for grain in position / GRAIN_BYTES..=last {
@@ -105,30 +99,33 @@ impl Segment {
         self.reads.borrow().as_ref().and_then(|r| r.stopped_at(offset))
     }
 
-    /// Readers of a closed segment go on at `offset`, whose batch is at `position`.
+    /// A reader will go on at `offset`, whose batch is at `position`.
     pub fn note_stop(&self, offset: Offset, position: u64) {
-        if self.finished.get() {
-            self.reads.borrow_mut().get_or_insert_default().stop(offset, position);
-        }
+        self.reads.borrow_mut().get_or_insert_default().stop(offset, position);
     }
 
-    /// Reads a range: what was read ahead, else from the device; through the page cache (and then
-    /// `true`) when it is not the first time.
+    /// Reads a range: what was read ahead (at least `need` of it), else from the device; through the page
+    /// cache when it is not the first time.
     pub async fn read_range(
         &self,
         file: &File,
         position: u64,
-        length: usize,
-    ) -> std::io::Result<(ReadBuf, bool)> {
-        if !self.finished.get() || length == 0 {
-            return Ok((file.read_at(position, length).await?, false));
+        (need, length): (usize, usize),
+        means: Option<&ReadMeans>,
+    ) -> std::io::Result<(ReadBuf, Source)> {
+        if let Some(bytes) = self.take_ahead(position, need, length).await {
+            return Ok((bytes, Source::Ahead));
         }
-        if let Some(bytes) = self.take_ahead(position, length).await {
-            return Ok((bytes, false));
+        let _turn = match means {
+            Some(means) => Some(means.turn(length).await),
+            None => None,
+        };
+        if !self.finished.get() || length == 0 {
+            return Ok((file.read_at(position, length).await?, Source::Device));
         }
         let again = self.reads.borrow_mut().get_or_insert_default().see(position, length);
         if !again {
-            return Ok((file.read_at(position, length).await?, false));
+            return Ok((file.read_at(position, length).await?, Source::Device));
         }
         let known = self.reads.borrow().as_ref().and_then(|r| r.file.clone());
         let cached = match known {
@@ -142,114 +139,30 @@ impl Segment {
         if let Some(reads) = self.reads.borrow_mut().as_mut() {
             reads.uncheck(position, position + length as u64);
         }
-        Ok((cached.read_at(position, length).await?, true))
+        Ok((cached.read_at(position, length).await?, Source::Cache))
     }
 
     /// Whole batches that were read into the page cache and are what was written.
     pub fn note_checked(&self, start: u64, end: u64) {
         self.reads.borrow_mut().get_or_insert_default().check(start, end);
     }
-
-    async fn take_ahead(&self, position: u64, length: usize) -> Option<ReadBuf> {
-        let ahead = {
-            let mut reads = self.reads.borrow_mut();
-            let there = |a: &mut Ahead| a.position == position && a.length >= length;
-            reads.as_mut().and_then(|r| r.ahead.take_if(there))?
-        };
-        while ahead.under_way.get() {
-            let done = ahead.done.notified();
-            if ahead.under_way.get() {
-                done.await;
-            }
-        }
-        let bytes = ahead.bytes.borrow_mut().take()?;
-        (bytes.len() >= length).then(|| bytes.slice(..length))
-    }
-
-    /// Begins to read what a sequential reader asks for next, if that is not here already.
-    fn read_ahead(&self, file: &File, position: u64, length: usize, hold: Hold) {
-        let mut reads = self.reads.borrow_mut();
-        let reads = reads.get_or_insert_default();
-        if reads.ahead.is_some() || reads.see(position, length) {
-            return;
-        }
-        let ahead = Ahead {
-            position,
-            length,
-            bytes: Rc::default(),
-            done: Notify::new(),
-            under_way: Rc::new(std::cell::Cell::new(true)),
-            _hold: hold,
-        };
-        let (file, bytes, done) = (file.clone(), ahead.bytes.clone(), ahead.done.clone());
-        let under_way = ahead.under_way.clone();
-        reads.ahead = Some(ahead);
-        spawn(async move {
-            // An error is met again, and told, by the reader itself.
-            *bytes.borrow_mut() = file.read_at(position, length).await.ok();
-            under_way.set(false);
-            done.notify_waiters();
-        });
-    }
-
-    /// Nobody came for it in time.
-    pub fn forget_ahead(&self) {
-        if let Some(reads) = self.reads.borrow_mut().as_mut() {
-            reads.ahead = None;
-        }
-    }
 }
 
 impl Log {
     /// As `read`, for records that are only sent: a range of a closed segment that is in the page
-    /// cache and was checked is named, not read. `ahead` lends memory to read on in advance.
+    /// cache and was checked is named, not read.
     pub async fn read_to_send(
         &self,
         from: Offset,
         up_to: Offset,
         max_bytes: usize,
         min_one: bool,
-        ahead: &dyn Fn(usize) -> Option<Hold>,
+        means: &Rc<ReadMeans>,
     ) -> Result<FetchedRecords> {
         if let Some(records) = self.cached_range(from, up_to, max_bytes).await? {
             return Ok(records);
         }
-        let resumed = self.inner.state.borrow().segment_for(from).stopped_at(from).is_some();
-        let records = self.read(from, up_to, max_bytes, min_one).await?;
-        let last = records.chunks.last().map(|chunk| &chunk.memory);
-        if resumed && matches!(last, Some(Memory::Read(_))) {
-            self.begin_ahead(&records, (from, up_to), max_bytes, ahead);
-        }
-        Ok(records)
-    }
-
-    /// The read that follows this one, of the same size.
-    fn begin_ahead(
-        &self,
-        records: &FetchedRecords,
-        (from, up_to): (Offset, Offset),
-        max_bytes: usize,
-        ahead: &dyn Fn(usize) -> Option<Hold>,
-    ) {
-        let Some(next) = super::reader::next_offset(records).filter(|next| *next > from) else {
-            return;
-        };
-        let segment = self.inner.state.borrow().segment_for(next);
-        let (Some(position), Some(file)) = (segment.stopped_at(next), segment.file_now()) else {
-            return;
-        };
-        let left = segment.written.get().saturating_sub(position);
-        let length = super::reader::read_bytes(max_bytes).min(left as usize);
-        if !segment.finished.get() || segment.next.get() > up_to || length == 0 {
-            return;
-        }
-        if let Some(hold) = ahead(length) {
-            segment.read_ahead(&file, position, length, hold);
-            let read_ahead = &mut self.inner.state.borrow_mut().read_ahead;
-            if !read_ahead.iter().any(|s| Rc::ptr_eq(s, &segment)) {
-                read_ahead.push(segment);
-            }
-        }
+        self.read_on(from, up_to, max_bytes, min_one, means).await
     }
 
     /// `None`: it is not all in memory, or it was not checked, or nothing is known of the file.
@@ -293,14 +206,6 @@ impl Log {
         let mut records = FetchedRecords::default();
         records.push(Chunk { memory: Memory::Cached(file, start), start: 0, end: length });
         Ok(Some(records))
-    }
-
-    /// Each second: what was read ahead and not asked for is let go.
-    pub fn forget_ahead(&self) {
-        let read_ahead = std::mem::take(&mut self.inner.state.borrow_mut().read_ahead);
-        for segment in read_ahead {
-            segment.forget_ahead();
-        }
     }
 }
 

@@ -21,6 +21,7 @@ pub mod inspect;
 #[doc(hidden)]
 pub mod measured;
 mod places;
+mod read_ahead;
 mod reader;
 mod recovery;
 mod repair;
@@ -41,10 +42,10 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-pub use cached::Hold;
 use chunk::Memory;
 pub use chunk::{Chunk, Place};
 pub use compaction::{CleanRun, CleanWhen, Cleaned, Dirt, LastRecord, Pace};
+pub use read_ahead::{Hold, ReadMeans};
 
 use crate::runtime::disk;
 use crate::types::{Offset, TopicId};

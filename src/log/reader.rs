@@ -5,11 +5,12 @@
 //! segment's file, so retention and rolls beside it do no harm; one that finds its segment replaced by
 //! compaction begins again. Not here: lookups by time (times), who may read up to where (partition/).
 
+use super::cached::Source;
 use super::scan::{BatchScan, Scanned};
 use super::segment::{FileKind, SharedSegment};
 use super::walk::{Stop, Stored, walk};
-use super::{Chunk, FetchedRecords, Log, LogError, Memory, Result, io_error};
-use crate::runtime::yield_if_needed;
+use super::{Chunk, FetchedRecords, Log, LogError, Memory, ReadMeans, Result, io_error};
+use crate::runtime::{BLOCK, yield_if_needed};
 use crate::types::Offset;
 use crate::wire::record_batch::{BatchHeader, HEADER_BYTES};
 
@@ -21,9 +22,11 @@ const READ_SLACK_BYTES: usize = 8 * 1024;
 /// Each retry follows a change of the segments that was complete when it began.
 const REPLACED_RETRIES: usize = 8;
 
-/// What a read for so many bytes asks the file for.
-pub(super) fn read_bytes(room: usize) -> usize {
-    room.saturating_add(READ_SLACK_BYTES).min(READ_BYTES_MAX)
+/// What a read for so many bytes from `position` on asks the file for: with the rest of its first
+/// block, which is read as well, no more than the most.
+pub(super) fn read_bytes(position: u64, room: usize) -> usize {
+    let before = (position % BLOCK as u64) as usize;
+    room.saturating_add(READ_SLACK_BYTES).min(READ_BYTES_MAX - before)
 }
 
 /// The offset after the last batch.
@@ -104,10 +107,21 @@ impl Log {
         max_bytes: usize,
         min_one: bool,
     ) -> Result<FetchedRecords> {
+        self.read_with(from, up_to, max_bytes, min_one, None).await
+    }
+
+    pub(super) async fn read_with(
+        &self,
+        from: Offset,
+        up_to: Offset,
+        max_bytes: usize,
+        min_one: bool,
+        means: Option<&ReadMeans>,
+    ) -> Result<FetchedRecords> {
         if let Some(result) = self.read_tail(from, up_to, max_bytes, min_one) {
             return result;
         }
-        self.retrying(|| self.read_files(from, up_to, max_bytes, min_one)).await
+        self.retrying(|| self.read_files((from, up_to), max_bytes, min_one, means)).await
     }
 
     /// Does again what met a segment that compaction or retention took away meanwhile.
@@ -126,16 +140,17 @@ impl Log {
 
     async fn read_files(
         &self,
-        from: Offset,
-        up_to: Offset,
+        (from, up_to): (Offset, Offset),
         max_bytes: usize,
         min_one: bool,
+        means: Option<&ReadMeans>,
     ) -> Result<FetchedRecords> {
         self.inner.state.borrow().check_range(from)?;
         let up_to = up_to.min(self.written_offset());
         let mut next_segment = Some(self.inner.state.borrow().segment_for(from));
         while let Some(segment) = next_segment {
-            let out = self.read_segment(&segment, from, up_to, max_bytes, min_one).await?;
+            let offsets = (from, up_to);
+            let out = self.read_segment(&segment, offsets, max_bytes, min_one, means).await?;
             if let Some(out) = out {
                 return Ok(out);
             }
@@ -150,10 +165,10 @@ impl Log {
     async fn read_segment(
         &self,
         segment: &SharedSegment,
-        from: Offset,
-        up_to: Offset,
+        (from, up_to): (Offset, Offset),
         max_bytes: usize,
         min_one: bool,
+        means: Option<&ReadMeans>,
     ) -> Result<Option<FetchedRecords>> {
         let dir = &self.inner.dir;
         let interval = self.inner.state.borrow().config.index_interval_bytes;
@@ -181,13 +196,20 @@ impl Log {
                 Err(LogError::Corrupt { path: path.clone(), position, why })
             };
             let room = max_bytes.saturating_sub(out.bytes);
-            let want = room.saturating_add(slack).min(READ_BYTES_MAX).max(need);
-            let want = (end - position).min(want as u64) as usize;
+            let want = match slack {
+                0 => room.min(READ_BYTES_MAX),
+                _ => read_bytes(position, room),
+            };
+            let mut want = (end - position).min(want.max(need) as u64) as usize;
             if want < need {
                 return corrupt(position, "the batch is longer than the segment".into());
             }
-            let (bytes, cached) =
-                segment.read_range(&file, position, want).await.map_err(io_error(&path))?;
+            let asked = (need, want);
+            let (bytes, source) =
+                segment.read_range(&file, position, asked, means).await.map_err(io_error(&path))?;
+            if source == Source::Ahead {
+                want = bytes.len();
+            }
             if bytes.len() < want && segment.written.get() < end {
                 // The log was cut back meanwhile (see repair.rs).
                 continue;
@@ -220,7 +242,7 @@ impl Log {
                 let (start, end) = (found.start, found.end);
                 out.push(Chunk { memory: Memory::Read(bytes), start, end });
                 segment.note_stop(found.next, position + end as u64);
-                if cached {
+                if source == Source::Cache {
                     segment.note_checked(position + start as u64, position + end as u64);
                 }
             }

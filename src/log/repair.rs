@@ -40,6 +40,8 @@ impl State {
             active.first_timestamp.set(UNKNOWN);
             *active.index.borrow_mut() = Some(Box::new(SegmentIndex::new(active.base)));
         }
+        // Where readers stopped and what was read ahead may be what is cut off.
+        *active.reads.borrow_mut() = None;
         self.tail.cut(bytes, to);
         self.written = to;
         self.epochs.truncate_end(to);

@@ -1,8 +1,10 @@
 //! Reads: epoch checks, offset ranges, and what a fetch, ListOffsets, OffsetForLeaderEpoch,
 //! DeleteRecords and DescribeProducers see. Consumers see below the high watermark only.
 
+use std::rc::Rc;
+
 use super::{OffsetAnswer, OffsetQuery, Partition, PartitionError, ProducerInfo};
-use crate::log::{FetchedRecords, Hold, LogError};
+use crate::log::{FetchedRecords, LogError, ReadMeans};
 use crate::types::{Offset, TopicPartition};
 
 /// One partition of a fetch.
@@ -53,15 +55,15 @@ impl Partition {
     }
 
     /// Reads whole batches from `spec.offset`; from tail memory without waiting when it can.
-    /// `ahead` lends memory for what a sequential reader asks for next.
+    /// `means` are for what has to come from files.
     pub async fn fetch(
         &self,
         spec: &FetchSpec,
         max_bytes: usize,
         min_one: bool,
-        ahead: &dyn Fn(usize) -> Option<Hold>,
+        means: &Rc<ReadMeans>,
     ) -> FetchedPartition {
-        match self.try_fetch(spec, max_bytes, min_one, ahead).await {
+        match self.try_fetch(spec, max_bytes, min_one, means).await {
             Ok(fetched) => fetched,
             Err(error) => FetchedPartition::failed(error),
         }
@@ -94,7 +96,7 @@ impl Partition {
         spec: &FetchSpec,
         max_bytes: usize,
         min_one: bool,
-        ahead: &dyn Fn(usize) -> Option<Hold>,
+        means: &Rc<ReadMeans>,
     ) -> Result<FetchedPartition, PartitionError> {
         let log = match self.log() {
             Ok(log) => log,
@@ -138,8 +140,8 @@ impl Partition {
             None => {
                 let (offset, end) = (spec.offset, high_watermark);
                 let read = match spec.only_sent {
-                    true => log.read_to_send(offset, end, max_bytes, min_one, ahead).await,
-                    false => log.read(offset, end, max_bytes, min_one).await,
+                    true => log.read_to_send(offset, end, max_bytes, min_one, means).await,
+                    false => log.read_on(offset, end, max_bytes, min_one, means).await,
                 };
                 log.release_files_if_scarce().await;
                 read

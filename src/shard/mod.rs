@@ -39,6 +39,7 @@ pub use topics::{StartHints, TopicShard};
 
 use crate::config::BrokerConfig;
 use crate::controller::{Controller, Image};
+use crate::log::{Hold, ReadMeans};
 use crate::metrics::ShardCounters;
 use crate::runtime::Notify;
 use crate::runtime::activity::{Activity, charged};
@@ -77,6 +78,7 @@ pub struct Shard {
     cleaner: cleaner::Cleaner,
     disk_trouble: disk_trouble::DiskTrouble,
     memory: Rc<Memory>,
+    read_means: Rc<ReadMeans>,
     /// Only on shard 0.
     controller: RefCell<Option<Controller>>,
     /// Only on shard 0: writes the offset checkpoints of the whole broker.
@@ -111,6 +113,10 @@ impl Shard {
             flush_queue: flusher::FlushQueue::default(),
             cleaner: cleaner::Cleaner::default(),
             disk_trouble: disk_trouble::DiskTrouble::default(),
+            read_means: Rc::new(ReadMeans::new({
+                let memory = memory.clone();
+                move |bytes| memory.lend_ahead(bytes).map(|lent| Box::new(lent) as Hold)
+            })),
             memory,
             controller: RefCell::new(None),
             write_checkpoints: RefCell::new(None),

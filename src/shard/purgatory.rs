@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::future::{LocalBoxFuture, select_all};
 
 use super::{Lent, Shard};
-use crate::log::{Chunk, Hold};
+use crate::log::Chunk;
 use crate::partition::{FetchSpec, FetchedPartition, PartitionError, Watcher};
 use crate::runtime;
 use crate::runtime::activity::{Activity, charged};
@@ -118,14 +118,13 @@ impl Shard {
     ) -> Vec<FetchedPartition> {
         let mut bytes = 0;
         let mut out = Vec::with_capacity(specs.size_hint().0);
-        let ahead = |bytes: usize| self.memory.lend_ahead(bytes).map(|lent| Box::new(lent) as Hold);
         for spec in specs {
             let partition = self.partition(&spec.topic_partition);
             let fetched = match partition {
                 None => FetchedPartition::failed(PartitionError::Unknown),
                 Some(p) => {
                     let budget = spec.max_bytes.min(max_bytes.saturating_sub(bytes));
-                    p.fetch(spec, budget, min_one && bytes == 0, &ahead).await
+                    p.fetch(spec, budget, min_one && bytes == 0, &self.read_means).await
                 }
             };
             bytes += fetched.records.bytes;
