@@ -22,6 +22,8 @@ pub mod inspect;
 pub mod measured;
 mod places;
 mod read_ahead;
+#[cfg(test)]
+mod read_ahead_tests;
 mod reader;
 mod recovery;
 mod repair;

@@ -173,6 +173,14 @@ impl Segment {
         true
     }
 
+    /// Whether something was read ahead and nothing of it is under way.
+    #[cfg(test)]
+    pub fn is_read_ahead(&self) -> bool {
+        let reads = self.reads.borrow();
+        let ahead = reads.as_ref().map(|reads| &reads.ahead.0);
+        ahead.is_some_and(|all| !all.is_empty() && all.iter().all(|a| !a.under_way.get()))
+    }
+
     /// Nobody came for it in time.
     pub fn forget_ahead(&self) {
         if let Some(reads) = self.reads.borrow_mut().as_mut() {

@@ -32,8 +32,13 @@ struct Resident {
     bytes: Vec<u8>,
 }
 
+/// Of what was to be sent: whoever asked comes again, and then it is read and checked.
+pub(super) fn went_out() -> io::Error {
+    io::Error::other("what was to be sent went out of the page cache: the peer has to ask again")
+}
+
 impl Simulated {
-    fn now(&self, position: u64, length: usize) -> Option<Vec<u8>> {
+    pub(super) fn now(&self, position: u64, length: usize) -> Option<Vec<u8>> {
         let cache = sim::page_cache();
         self.resident.borrow_mut().retain(|r| r.cache == cache);
         self.resident.borrow().iter().find_map(|r| {

@@ -122,8 +122,8 @@ impl Stream {
         }
     }
 
-    /// Sends a range of a file out of the page cache, without a copy; what is not in memory (any
-    /// more) is read first, by the blocking pool. The range must be inside the file.
+    /// Sends a range of a file out of the page cache, without a copy. An error when it is not all there any
+    /// more: what would be read anew was checked by nobody. The range must be inside the file.
     pub async fn send_file(
         &self,
         file: &CachedFile,
@@ -135,10 +135,7 @@ impl Stream {
                 stream.send_file(file, position, length).await
             }
             (StreamInner::Sim(stream), cached::Inner::Sim(file)) => {
-                let bytes = file.read_at(position, length).await?;
-                if bytes.len() < length {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
+                let bytes = file.now(position, length).ok_or_else(cached::went_out)?;
                 stream.write_all(&bytes).await
             }
             _ => unreachable!("one thread has one backend"),

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::super::cached::went_out;
 use super::cached::CachedFile;
 use super::engine;
 use super::gather::{Rest, send, send_file};
@@ -296,14 +297,7 @@ impl Stream {
         while at < end {
             let want = (end - at).min(SEND_FILE_BYTES as u64) as usize;
             if !file.is_resident(at, want as u64) {
-                // It went out of the cache since the caller looked.
-                let bytes = file.read_at(at, want).await?;
-                if bytes.len() < want {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                self.write_all(&bytes).await?;
-                at += want as u64;
-                continue;
+                return Err(went_out());
             }
             match send_file(polled.fd(), file.fd(), at, want) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
