@@ -7,7 +7,7 @@ pub mod definitions;
 mod groups;
 mod listeners;
 mod properties;
-mod shards;
+pub mod shards;
 pub mod topic;
 
 #[cfg(test)]

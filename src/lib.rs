@@ -18,5 +18,6 @@ pub mod partition;
 pub mod runtime;
 pub mod server;
 pub mod shard;
+pub mod tune;
 pub mod types;
 pub mod wire;

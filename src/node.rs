@@ -144,7 +144,7 @@ impl Node {
             let spec = ExecutorSpec {
                 name: format!("shard-{id}"),
                 cpu: plan.cpus.get(id).copied(),
-                spin_us: plan.config.shard_spin_us,
+                spin_us: plan.config.shards.of(id).spin_us,
             };
             let thread = executor::start_thread(spec, move || run_shard(start))
                 .map_err(|e| StartError::environment(e.to_string()))?;

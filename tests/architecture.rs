@@ -25,7 +25,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("admin", &["client", "coordinator", "runtime", "wire"]),
     ("loadgen", &["client", "runtime", "wire"]),
     ("node", &["server", "shard", "controller", "log", "runtime"]),
-    ("cli", &["node", "loadgen", "admin", "coordinator", "log", "runtime"]),
+    ("tune", &["runtime"]),
+    ("cli", &["node", "loadgen", "admin", "coordinator", "log", "runtime", "tune"]),
 ];
 const PLAIN: &[&str] = &["types", "limits", "error", "config", "metrics"];
 

@@ -12,6 +12,7 @@ mod remote;
 mod serve;
 mod time;
 mod topic;
+mod tune;
 
 use clap::{Parser, Subcommand};
 
@@ -36,6 +37,8 @@ enum Command {
     Bench(Box<bench::BenchArgs>),
     /// Look into the files of a stopped broker
     Log(log::LogArgs),
+    /// Check this host, and write a configuration from a short measurement of it
+    Tune(tune::TuneArgs),
     /// Topics of a cluster, any Kafka's: list, describe, create, delete, alter
     Topic(topic::TopicArgs),
     /// Consumer groups: list, describe (lag, rates), explain, reset-offsets, delete
@@ -64,6 +67,10 @@ pub fn run() -> i32 {
         Command::Serve(args) => exit_code(serve::run(args)),
         Command::Log(args) => log::run(args),
         Command::Topic(args) => topic::run(args),
+        Command::Tune(args) => match tune::run(args) {
+            Ok(code) => code,
+            Err(e) => exit_code(Err(e)),
+        },
         Command::Group(args) => group::run(args),
         Command::Config(args) => config::run(args),
         Command::Cluster(args) => cluster::run(args),

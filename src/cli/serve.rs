@@ -2,7 +2,7 @@
 //! found of the machine.
 
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -28,16 +28,7 @@ pub struct ServeArgs {
 }
 
 pub fn run(args: ServeArgs) -> Result<(), StartError> {
-    let text = match &args.config {
-        Some(path) => Some(
-            std::fs::read_to_string(path)
-                .map_err(|e| StartError::config(format!("--config {}: {e}", path.display())))?,
-        ),
-        None => None,
-    };
-    let name = args.config.as_ref().map(|p| p.display().to_string());
-    let file = name.as_deref().zip(text.as_deref());
-    let config = BrokerConfig::load(file, &args.overrides)?;
+    let config = load_config(args.config.as_deref(), &args.overrides)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -81,6 +72,22 @@ fn tell_shard_times(node: &Node, file: PathBuf) -> Result<(), StartError> {
     let thread = std::thread::Builder::new().name("tell-times".into());
     thread.spawn(tell).map_err(|e| StartError::environment(e.to_string()))?;
     Ok(())
+}
+
+/// The file, then the overrides.
+pub(super) fn load_config(
+    path: Option<&Path>,
+    overrides: &[String],
+) -> Result<BrokerConfig, StartError> {
+    let text = match path {
+        Some(path) => Some(
+            std::fs::read_to_string(path)
+                .map_err(|e| StartError::config(format!("--config {}: {e}", path.display())))?,
+        ),
+        None => None,
+    };
+    let name = path.map(|p| p.display().to_string());
+    BrokerConfig::load(name.as_deref().zip(text.as_deref()), overrides)
 }
 
 fn print_page(node: &Node, files: std::io::Result<u64>) {

@@ -12,7 +12,7 @@ use super::definitions::value::list;
 use super::groups::GroupsConfig;
 use super::listeners::{self, ListenerKeys};
 use super::properties::Settings;
-use super::shards;
+use super::shards::{self, ShardConfigs};
 use super::topic::{TopicConfig, defaults_from};
 use crate::error::StartError;
 
@@ -60,10 +60,8 @@ pub struct BrokerConfig {
     pub shard_count: usize,
     /// `shard.cpus`: which CPUs, in shard order; empty means 0..count.
     pub shard_cpus: Vec<usize>,
-    /// `shard.memory.bytes`, of each shard: tail caches and request buffers.
-    pub shard_memory_bytes: usize,
-    /// `shard.spin.us`: how long an idle shard spins before it parks.
-    pub shard_spin_us: u64,
+    /// What each shard gets.
+    pub shards: ShardConfigs,
     /// Defaults that topics inherit (the log.* keys).
     pub topic_defaults: TopicConfig,
     /// Every key that was set, as written: what DescribeConfigs reports as STATIC_BROKER_CONFIG.
@@ -136,8 +134,7 @@ impl BrokerConfig {
             groups: GroupsConfig::build(&settings)?,
             shard_count,
             shard_cpus,
-            shard_memory_bytes: positive("shard.memory.bytes") as usize,
-            shard_spin_us: positive("shard.spin.us"),
+            shards: ShardConfigs::read(&settings, shard_count)?,
             topic_defaults: defaults_from(|key| settings.get(key).map(|s| s.value.as_str())),
             explicit: settings.iter().map(|(k, s)| (k.clone(), s.value.clone())).collect(),
             warnings,

@@ -152,18 +152,19 @@ pub fn client_metrics_key(key: &str) -> Option<&'static ConfigDef> {
 
 /// A broker key of Kafka's or of Spindle's (`shard.3.cpu` finds the row of `shard.N.cpu`).
 pub fn broker_key(key: &str) -> Option<&'static ConfigDef> {
-    find(BROKER_KEYS, key).or_else(|| find(ABSENT_KEYS, key)).or_else(|| {
-        find(OWN_KEYS, if shard_of_cpu_key(key).is_some() { "shard.N.cpu" } else { key })
-    })
+    find(BROKER_KEYS, key)
+        .or_else(|| find(ABSENT_KEYS, key))
+        .or_else(|| shard_key(key).map(|(_, def)| def))
+        .or_else(|| find(OWN_KEYS, key).filter(|d| !d.name.starts_with("shard.N.")))
 }
 
-/// The N of `shard.N.cpu`.
-pub fn shard_of_cpu_key(key: &str) -> Option<usize> {
-    let n = key.strip_prefix("shard.")?.strip_suffix(".cpu")?;
+/// The N of `shard.N.cpu` and its like, and their row.
+pub fn shard_key(key: &str) -> Option<(usize, &'static ConfigDef)> {
+    let (n, what) = key.strip_prefix("shard.")?.split_once('.')?;
     if n.is_empty() || n.len() > 4 || !n.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    n.parse().ok()
+    Some((n.parse().ok()?, find(OWN_KEYS, &format!("shard.N.{what}"))?))
 }
 
 /// Broker keys in the order of their names, Kafka's first.

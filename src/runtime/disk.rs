@@ -185,8 +185,8 @@ pub fn files_at_once(shards: usize) -> usize {
     (limit / 4 / shards.max(1)).clamp(FILES_AT_ONCE.start, FILES_AT_ONCE.end)
 }
 
-/// Below, one partition would wait for another's sync; above, nothing is gained: a ring holds fewer.
-const FILES_AT_ONCE: std::ops::Range<usize> = 8..512;
+/// Below, one partition would wait for another's sync; above is what `shard.io.depth` may ask for.
+const FILES_AT_ONCE: std::ops::Range<usize> = 8..4096;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirEntry {

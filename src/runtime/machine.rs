@@ -50,6 +50,14 @@ pub fn kernel_version() -> String {
         .unwrap_or_else(|_| "unknown".into())
 }
 
+/// All memory of the machine; 0 when the kernel does not say.
+pub fn memory_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
 pub fn cpus_online() -> usize {
     // SAFETY: no arguments to get wrong.
     let n = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };

@@ -3,7 +3,7 @@
 //! group commit. A partition whose write failed is repaired here: at once, then again and again,
 //! so that writing resumes by itself. Not here: what a failure takes back (partition/suspect).
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use futures::StreamExt;
 use futures::future::{Either, pending, select};
 use futures::stream::FuturesUnordered;
 
-use super::Shard;
+use super::{Memory, Shard};
 use crate::partition::Partition;
 use crate::runtime::{Notify, disk, sleep};
 
@@ -20,16 +20,19 @@ use crate::runtime::{Notify, disk, sleep};
 const REPAIR_AFTER: Duration = Duration::from_millis(50);
 const REPAIR_AFTER_MAX: Duration = Duration::from_secs(1);
 
-#[derive(Default)]
 pub(super) struct FlushQueue {
     /// In the order of their appends.
     dirty: RefCell<VecDeque<Rc<Partition>>>,
     more: Notify,
-    /// Bytes appended here and not yet given to a device.
-    unwritten: Cell<usize>,
+    /// Is told of bytes appended here and not yet given to a device.
+    memory: Rc<Memory>,
 }
 
 impl FlushQueue {
+    pub(super) fn new(memory: Rc<Memory>) -> FlushQueue {
+        FlushQueue { dirty: RefCell::default(), more: Notify::new(), memory }
+    }
+
     /// Called after an append; cheap when the partition is queued or being flushed already.
     pub(super) fn mark(&self, partition: &Rc<Partition>) {
         self.count(partition);
@@ -46,17 +49,14 @@ impl FlushQueue {
     fn count(&self, partition: &Partition) {
         let now = partition.pending_bytes();
         let before = partition.unwritten_counted.replace(now);
-        self.unwritten.set(self.unwritten.get() + now - before);
-    }
-
-    pub(super) fn unwritten_bytes(&self) -> usize {
-        self.unwritten.get()
+        self.memory.set_unwritten(self.memory.unwritten() + now - before);
     }
 }
 
 pub(super) async fn run(shard: Rc<Shard>) {
     let queue = &shard.flush_queue;
-    let at_once = disk::files_at_once(shard.shard_count());
+    let wanted = shard.config.shards.of(shard.id).io_depth;
+    let at_once = wanted.min(disk::files_at_once(shard.shard_count()));
     let (mut flushing, mut repairing) = (FuturesUnordered::new(), FuturesUnordered::new());
     // A disk that fails all at once: as many are tried as may flush.
     let mut broken = VecDeque::new();

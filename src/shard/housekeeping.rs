@@ -53,12 +53,10 @@ pub(super) async fn run(shard: Rc<Shard>) {
 
 impl Shard {
     /// Half of `shard.memory.bytes` is for tail caches; above it each partition keeps its share.
-    /// What waits for the device counts with the requests.
     fn bound_tail_memory(&self) {
-        let budget = self.config.shard_memory_bytes / 2;
+        let budget = self.config.shards.of(self.id).memory_bytes / 2;
         let open: Vec<_> = self.all_partitions().into_iter().filter(|p| p.is_open()).collect();
         open.iter().for_each(|p| p.forget_ahead());
-        self.memory.set_unwritten(self.flush_queue.unwritten_bytes());
         let used: usize = open.iter().map(|p| p.tail_memory_bytes()).sum();
         if used > budget && !open.is_empty() {
             let share = budget / open.len();

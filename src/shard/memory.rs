@@ -96,10 +96,21 @@ impl Memory {
         fits.then(|| self.lent(bytes, Purpose::Answer))
     }
 
-    /// Housekeeping's count of what the partitions hold for the device.
+    /// The flusher's count, after each append and each flush.
     pub fn set_unwritten(self: &Rc<Self>, bytes: usize) {
-        self.unwritten.set(bytes);
-        self.pump();
+        let before = self.unwritten.replace(bytes);
+        if bytes < before {
+            self.pump();
+        }
+    }
+
+    pub fn unwritten(&self) -> usize {
+        self.unwritten.get()
+    }
+
+    /// What waits for a disk is all that requests may hold: no more is appended until it moves.
+    pub fn is_stalled(&self) -> bool {
+        self.unwritten.get() > self.requests_max
     }
 
     fn lent(self: &Rc<Self>, bytes: usize, purpose: Purpose) -> Lent {

@@ -69,6 +69,8 @@ pub struct Shard {
     mailboxes: Vec<Sender<Job>>,
     counters: Vec<Arc<ShardCounters>>,
     hints: Arc<StartHints>,
+    /// The shards in the order in which partitions go round them.
+    round: Rc<[ShardId]>,
     image: RefCell<Arc<Image>>,
     topics: RefCell<topics::Topics>,
     /// Held while an image is applied: one at a time, in order.
@@ -97,8 +99,10 @@ pub struct Shard {
 
 impl Shard {
     pub fn new(options: ShardOptions) -> Rc<Shard> {
-        let memory =
-            Memory::new(options.config.shard_memory_bytes, options.counters[options.id].clone());
+        let shards = &options.config.shards;
+        let memory_bytes = shards.of(options.id).memory_bytes;
+        let memory = Memory::new(memory_bytes, options.counters[options.id].clone());
+        let round = shards.round(options.mailboxes.len()).into();
         Rc::new(Shard {
             id: options.id,
             config: options.config,
@@ -106,11 +110,12 @@ impl Shard {
             mailboxes: options.mailboxes,
             counters: options.counters,
             hints: options.hints,
+            round,
             image: RefCell::default(),
             topics: RefCell::default(),
             applying: Cell::new(false),
             applied: Notify::new(),
-            flush_queue: flusher::FlushQueue::default(),
+            flush_queue: flusher::FlushQueue::new(memory.clone()),
             cleaner: cleaner::Cleaner::default(),
             disk_trouble: disk_trouble::DiskTrouble::default(),
             read_means: Rc::new(ReadMeans::new({

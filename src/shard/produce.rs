@@ -12,9 +12,6 @@ use crate::runtime::activity::{Activity, scope};
 use crate::runtime::mailbox::OneshotReceiver;
 use crate::runtime::{self, Instant, spawn, wall_clock_ms};
 
-/// What waits for a disk may take this part of `shard.memory.bytes`.
-const UNWRITTEN_SHARE: usize = 4;
-
 pub enum ProduceTicket {
     Refused(PartitionError),
     Here { partition: Rc<Partition>, ticket: Ticket, acks: i16 },
@@ -110,7 +107,7 @@ impl Shard {
     fn append_here(self: &Rc<Self>, p: &Rc<Partition>, records: &Bytes, acks: i16) -> Ticket {
         let _append = scope(Activity::Append);
         // A disk that stalls: clients give up and send more, but the memory has a bound.
-        if self.flush_queue.unwritten_bytes() > self.config.shard_memory_bytes / UNWRITTEN_SHARE {
+        if self.memory.is_stalled() {
             return Ticket::Done(Err(PartitionError::Overloaded(self.id)));
         }
         let ticket = p.begin_append(records, acks, wall_clock_ms());

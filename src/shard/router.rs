@@ -154,9 +154,15 @@ impl Router {
             return broker_id;
         }
         let image = self.image();
-        let shards =
-            image.brokers.get(&broker_id).map_or(self.shard.shard_count(), |b| b.shard_count);
-        broker_id * NODES_PER_BROKER + owner_shard(&topic.id, partition, shards.max(1)) as i32
+        let shard = match image.brokers.get(&broker_id) {
+            // Another broker's shards all have the same share, as far as is known here.
+            Some(other) if broker_id != self.shard.config.broker_id => {
+                let round: Vec<ShardId> = (0..other.shard_count.max(1)).collect();
+                owner_shard(&topic.id, partition, &round)
+            }
+            _ => owner_shard(&topic.id, partition, &self.shard.round),
+        };
+        broker_id * NODES_PER_BROKER + shard as i32
     }
 
     /// Accepts either form of node id (broker id, or broker id * 256 + core in range mode).

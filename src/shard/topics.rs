@@ -27,7 +27,7 @@ pub struct StartHints {
 /// A topic as this shard sees it: all partitions' owners, and the partitions that are here.
 pub struct TopicShard {
     pub image: Arc<TopicImage>,
-    shard_count: usize,
+    round: Rc<[ShardId]>,
     /// Index is the partition; `None` where another shard owns it.
     partitions: Vec<Option<Rc<Partition>>>,
 }
@@ -36,8 +36,7 @@ impl TopicShard {
     /// `None` when the topic has no such partition.
     pub fn owner(&self, partition: i32) -> Option<ShardId> {
         let index = usize::try_from(partition).ok()?;
-        (index < self.partitions.len())
-            .then(|| owner_shard(&self.image.id, partition, self.shard_count))
+        (index < self.partitions.len()).then(|| owner_shard(&self.image.id, partition, &self.round))
     }
 
     pub fn partition(&self, partition: i32) -> Option<Rc<Partition>> {
@@ -45,11 +44,11 @@ impl TopicShard {
     }
 }
 
-/// Partitions of a topic go round the shards, from a start that its id gives.
-pub fn owner_shard(topic: &TopicId, partition: i32, shard_count: usize) -> ShardId {
+/// Partitions of a topic go round the shards (`ShardConfigs::round`), from a start that its id gives.
+pub fn owner_shard(topic: &TopicId, partition: i32, round: &[ShardId]) -> ShardId {
     let (high, low) = topic.as_u64_pair();
-    let start = (high ^ low) % shard_count as u64;
-    (start as usize + partition as usize) % shard_count
+    let start = (high ^ low) % round.len() as u64;
+    round[(start as usize + partition as usize) % round.len()]
 }
 
 #[derive(Default)]
@@ -156,7 +155,7 @@ impl Shard {
             let config = Rc::new(self.partition_config(image, overrides.map(|o| &**o)));
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for index in 0..topic.partitions.len() as i32 {
-                let here = owner_shard(&topic.id, index, self.shard_count()) == self.id;
+                let here = owner_shard(&topic.id, index, &self.round) == self.id;
                 partitions.push(here.then(
                     || match known.as_ref().and_then(|k| k.partition(index)) {
                         Some(p) => {
@@ -169,7 +168,7 @@ impl Shard {
             }
             topics.insert(TopicShard {
                 image: topic.clone(),
-                shard_count: self.shard_count(),
+                round: self.round.clone(),
                 partitions,
             });
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{
     CLIENT_METRICS_KEYS, ConfigDef, ConfigSource, ConfigType, ConfigValue, Effect, GROUP_KEYS,
-    TOPIC_KEYS, all_broker_keys, broker_key, shard_of_cpu_key, value,
+    TOPIC_KEYS, all_broker_keys, broker_key, shard_key, value,
 };
 use crate::config::BrokerConfig;
 use crate::config::topic::in_topic_units;
@@ -141,9 +141,10 @@ pub fn describe_broker(
     let sources = Broker { fixed: broker, dynamic: dynamic_broker, dynamic_default };
     let mut rows = Vec::new();
     for def in all_broker_keys().filter(|d| d.effect != Effect::Internal) {
-        if def.name == "shard.N.cpu" {
-            // One row for each shard that has a CPU of its own.
-            for key in broker.explicit.keys().filter(|k| shard_of_cpu_key(k).is_some()) {
+        if def.name.starts_with("shard.N.") {
+            // One row for each shard that has a value of its own.
+            let of_this = |k: &&String| shard_key(k).is_some_and(|(_, d)| d.name == def.name);
+            for key in broker.explicit.keys().filter(of_this) {
                 rows.push(broker_row(&sources, def, key));
             }
         } else {
