@@ -38,7 +38,7 @@ pub(super) async fn load(
             last_fetched_epoch: -1,
             only_sent: false,
         };
-        let fetched = partition.fetch(&spec, spec.max_bytes, true, &|_| None).await;
+        let fetched = partition.fetch(&spec, spec.max_bytes, true, &shard.read_means).await;
         if let Some(error) = fetched.error {
             return Err(error);
         }
