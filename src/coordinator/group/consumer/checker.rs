@@ -2,8 +2,7 @@
 //! answers are lost, heartbeats are late or come twice, topics grow and vanish, the coordinator is loaded again from
 //! its own records at any point. After every step:
 //! - no partition is held by two members, and what a member that is not fenced really holds the coordinator knows of;
-//! - epochs never go back;
-//! - nobody is asked to give back what its target says that it keeps.
+//! - group epochs never go back.
 //!
 //! At the end the chaos stops, and everybody has what its target says, all partitions among them.
 
