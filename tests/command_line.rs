@@ -1,4 +1,4 @@
-//! `spindle topic|config|cluster` as a user runs them, against the built broker: what they print for people and for
+//! `spindle topic|config|cluster|group` as a user runs them, against the built broker: what they print for people and for
 //! programs, and how they fail.
 
 mod common;
@@ -118,4 +118,71 @@ fn the_cluster_and_how_it_is_not_reached() {
     // The second of a list answers.
     let both = Cli { bootstrap: format!("{},{}", nobody.bootstrap, cli.bootstrap) };
     both.good("topic list");
+}
+
+#[test]
+fn a_group_from_its_first_member_to_its_end() {
+    use rdkafka::ClientConfig;
+    use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+    use rdkafka::{Offset, TopicPartitionList};
+    use std::time::Duration;
+
+    let broker = common::Broker::own(&["group.initial.rebalance.delay.ms=0"]);
+    let cli = cli(&broker);
+    let (topic, group) = (common::unique("t"), common::unique("g"));
+    cli.good(&format!("topic create {topic} -p 2"));
+    let (code, said) = cli.bad(&format!("group describe {group}"));
+    assert_eq!(code, Some(1));
+    assert!(said.contains("GROUP_ID_NOT_FOUND"), "{said}");
+
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &cli.bootstrap)
+        .set("group.id", &group)
+        .set("client.id", "teller")
+        .set("enable.auto.commit", "false")
+        .create()
+        .expect("a consumer");
+    consumer.subscribe(&[&topic]).expect("subscribed");
+    common::wait_for("both partitions", Duration::from_secs(60), || {
+        let _ = consumer.poll(Duration::from_millis(20));
+        (consumer.assignment().expect("an assignment").count() == 2).then_some(())
+    });
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(&topic, 0, Offset::Offset(0)).expect("an offset");
+    consumer.commit(&offsets, CommitMode::Sync).expect("committed");
+
+    let listed = cli.json("group list --state Stable");
+    assert_eq!(
+        (&listed[0]["group"], &listed[0]["state"]),
+        (&group.clone().into(), &"Stable".into())
+    );
+    let described = cli.json(&format!("group describe {group} --interval 0"));
+    let lag = described[0]["lag"].as_array().expect("a row a partition");
+    assert_eq!(lag.len(), 2);
+    assert_eq!((&lag[0]["current_offset"], &lag[0]["lag"]), (&0.into(), &0.into()));
+    assert_eq!(lag[1]["current_offset"], serde_json::Value::Null);
+    assert_eq!(lag[1]["client_id"], "teller");
+    let members = cli.good(&format!("group describe {group} --members"));
+    assert!(members.contains(&format!("{topic}(0,1)")), "{members}");
+    let reset = format!("group reset-offsets {group} --topic {topic}:0 --to-latest --execute");
+    let (code, said) = cli.bad(&reset);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("stop them first"), "{said}");
+
+    // Leaves the group.
+    drop(consumer);
+    common::wait_for("an empty group", Duration::from_secs(60), || {
+        let state = cli.json(&format!("group describe {group} --state"));
+        (state[0]["state"] == "Empty").then_some(())
+    });
+    assert!(cli.good(&reset).ends_with("moved\n"));
+    cli.good(&format!("group delete-offsets {group} --topic {topic}:0"));
+    let events = common::wait_for("the group's events", Duration::from_secs(60), || {
+        let events = cli.good(&format!("group explain {group}"));
+        events.contains("member left").then_some(events)
+    });
+    assert!(events.contains("rebalance completed") && events.contains("teller"), "{events}");
+    assert_eq!(cli.good(&format!("group delete {group}")), format!("{group}: deleted\n"));
+    let (code, _) = cli.bad(&format!("group describe {group}"));
+    assert_eq!(code, Some(1));
 }

@@ -188,7 +188,7 @@ mod tests {
             ("shard.3.shares=5\n", "s.properties:1: shard.3.shares=5: set shard.count first"),
             (
                 "shard.count=1\nshard.0.shares=0\n",
-                "s.properties:1: shard.0.shares=0: no shard would have any partition",
+                "s.properties:2: shard.0.shares=0: no shard would have any partition",
             ),
             ("shard.N.cpu=1\n", "s.properties:1: unknown key shard.N.cpu"),
         ] {
