@@ -155,7 +155,7 @@ final class GroupChecks {
             Checks.contains(text, "has no active members");
             Checks.contains(tools.good(GROUP, "--describe", "--group", group, "--state"), "Empty");
             text = tools.good(GROUP, "--delete-offsets", "--group", group, "--topic", topic + ":0");
-            Checks.contains(text, "Request succeed for deleting offsets from group");
+            Checks.contains(text, "Request succeeded for deleting offsets from group");
             Checks.equal(2, committed(admin, group).size(), "offsets that are left");
             Checks.contains(tools.good(GROUP, "--delete", "--group", group), "was successful");
             Checks.fails(GroupIdNotFoundException.class, () -> describe(admin, group));
