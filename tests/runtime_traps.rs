@@ -379,6 +379,26 @@ fn a_write_that_nobody_waits_for_is_written() {
     });
 }
 
+/// The kernel does not cancel a poll whose completion it has in hand: asked once, such a poll kept the socket, and
+/// the executor waited at its end for a poll that nobody had cancelled.
+#[test]
+fn a_socket_that_is_shut_down_and_left_does_not_hold_the_end() {
+    let begin = std::time::Instant::now();
+    run(|| async {
+        let (client, server) = pair().await;
+        for stream in [client.clone(), server.clone()] {
+            spawn(async move {
+                let _ = stream.read(&mut [0; 16]).await;
+            });
+        }
+        yield_now().await;
+        sleep(Duration::from_millis(1)).await;
+        client.shutdown();
+        server.shutdown();
+    });
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+}
+
 #[test]
 fn shutdown_wakes_a_pending_reader() {
     run(|| async {

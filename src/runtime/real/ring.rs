@@ -48,6 +48,9 @@ struct Inner {
     free: Vec<u32>,
     /// Those that the completions just seen wake.
     woken: Vec<Waker>,
+    /// Polls to cancel once more: the kernel refuses (EALREADY) while it has one's completion in hand, and a poll
+    /// that reports again and again then goes on, with the socket in its grip.
+    cancel_again: Vec<u32>,
     /// Turns that left something queued.
     put_off: u32,
 }
@@ -86,6 +89,8 @@ pub struct Readiness {
     /// For a writer: the kernel had something to say, but not that there is room.
     unsure: Cell<bool>,
     writes: bool,
+    /// Nobody asks any more: the poll is to go.
+    forgotten: Cell<bool>,
     slot: Cell<Option<u32>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -164,8 +169,14 @@ impl Ring {
         }
         // Saves a look-up a call; kernels without it do the look-up.
         let _ = uring.submitter().register_ring_fd();
-        let inner =
-            Inner { uring, slots: Vec::new(), free: Vec::new(), woken: Vec::new(), put_off: 0 };
+        let inner = Inner {
+            uring,
+            slots: Vec::new(),
+            free: Vec::new(),
+            woken: Vec::new(),
+            cancel_again: Vec::new(),
+            put_off: 0,
+        };
         Ok(Ring { inner: RefCell::new(inner), multishot })
     }
 
@@ -197,6 +208,7 @@ impl Ring {
 
     /// Whatever was asked for this descriptor is over: the kernel lets go of it.
     pub fn forget(&self, readiness: &Readiness) {
+        readiness.forgotten.set(true);
         if let Some(slot) = readiness.slot.get() {
             let remove = opcode::PollRemove::new(slot.into()).build();
             self.inner.borrow_mut().push(remove, IGNORED);
@@ -283,6 +295,9 @@ impl Ring {
         let mut woken = {
             let mut inner = self.inner.borrow_mut();
             inner.collect();
+            for slot in std::mem::take(&mut inner.cancel_again) {
+                inner.push(opcode::PollRemove::new(slot.into()).build(), IGNORED);
+            }
             std::mem::take(&mut inner.woken)
         };
         for waker in woken.drain(..) {
@@ -294,14 +309,16 @@ impl Ring {
     /// Cancels every poll and waits for what is under way on disks. What a disk does not give back
     /// in time stays allocated for good: the kernel may still write there.
     pub fn finish(&self) {
-        let polls: Vec<u32> = {
+        let polls: Vec<Rc<Readiness>> = {
             let inner = self.inner.borrow();
-            let slots = inner.slots.iter().enumerate();
-            slots.filter(|(_, s)| matches!(s, Slot::Poll(_))).map(|(n, _)| n as u32).collect()
+            let poll = |slot: &Slot| match slot {
+                Slot::Poll(readiness) => Some(readiness.clone()),
+                _ => None,
+            };
+            inner.slots.iter().filter_map(poll).collect()
         };
-        for slot in polls {
-            let remove = opcode::PollRemove::new(slot.into()).build();
-            self.inner.borrow_mut().push(remove, IGNORED);
+        for readiness in polls {
+            self.forget(&readiness);
         }
         let begin = Instant::now();
         while self.inner.borrow().is_busy() {
@@ -354,7 +371,7 @@ impl Inner {
     }
 
     fn collect(&mut self) {
-        let Inner { uring, slots, free, woken, .. } = self;
+        let Inner { uring, slots, free, woken, cancel_again, .. } = self;
         for completion in uring.completion() {
             if completion.user_data() == IGNORED {
                 continue;
@@ -369,6 +386,8 @@ impl Inner {
                     if !more {
                         *slot = Slot::Free;
                         free.push(n);
+                    } else if readiness.forgotten.get() {
+                        cancel_again.push(n);
                     }
                 }
                 Slot::Disk(disk) if disk.abandoned => {
