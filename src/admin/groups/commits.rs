@@ -33,6 +33,14 @@ fn by_topic<T>(of: impl IntoIterator<Item = (Tp, T)>) -> BTreeMap<String, Vec<(i
     topics
 }
 
+/// The code of the first partition that was refused, and which it is; 0 when none was.
+fn first_refused<'a>(answers: impl Iterator<Item = (&'a str, i32, i16)>) -> (i16, String) {
+    let mut refused = answers.filter(|(_, _, code)| *code != 0);
+    refused.next().map_or_else(Default::default, |(topic, partition, code)| {
+        (code, format!(" of {topic}-{partition}"))
+    })
+}
+
 impl Session {
     /// Everything that `group` has committed.
     pub async fn committed(&self, group: &str) -> Result<BTreeMap<Tp, Committed>> {
@@ -109,13 +117,9 @@ impl Session {
                     .with_generation_id_or_member_epoch(-1)
                     .with_topics(topics.clone());
                 let answer = connection.call(version, &request, self.limit).await?;
-                let bad = answer.topics.iter().flat_map(|t| {
-                    t.partitions
-                        .iter()
-                        .filter(|p| p.error_code != 0)
-                        .map(|p| (p.error_code, format!(" of {}-{}", t.name.0, p.partition_index)))
-                });
-                Ok(bad.into_iter().next().unwrap_or_default())
+                Ok(first_refused(answer.topics.iter().flat_map(|t| {
+                    t.partitions.iter().map(|p| (t.name.as_str(), p.partition_index, p.error_code))
+                })))
             })
             .await?;
         check(|| format!("committing the offset{which} for group {group}"), code, None)
@@ -142,13 +146,9 @@ impl Session {
                 if answer.error_code != 0 {
                     return Ok((answer.error_code, String::new()));
                 }
-                let bad = answer.topics.iter().flat_map(|t| {
-                    t.partitions
-                        .iter()
-                        .filter(|p| p.error_code != 0)
-                        .map(|p| (p.error_code, format!(" of {}-{}", t.name.0, p.partition_index)))
-                });
-                Ok(bad.into_iter().next().unwrap_or_default())
+                Ok(first_refused(answer.topics.iter().flat_map(|t| {
+                    t.partitions.iter().map(|p| (t.name.as_str(), p.partition_index, p.error_code))
+                })))
             })
             .await?;
         check(|| format!("deleting the offset{which} of group {group}"), code, None)
