@@ -271,6 +271,21 @@ impl Log {
     /// fdatasync of a segment's file.
     pub(super) async fn sync_file(&self, file: &File) -> std::io::Result<()> {
         file.fdatasync().await?;
+        self.all_syncs_went_well()
+    }
+
+    /// A write of a segment's file that is durable when it returns.
+    pub(super) async fn write_and_sync_file(
+        &self,
+        file: &File,
+        buf: Rc<AlignedBuf>,
+        at: u64,
+    ) -> std::io::Result<()> {
+        file.write_durably_at(buf, at).await?;
+        self.all_syncs_went_well()
+    }
+
+    fn all_syncs_went_well(&self) -> std::io::Result<()> {
         match self.inner.ahead.sync_failed.take() {
             true => Err(std::io::Error::other("a sync of this file failed before")),
             false => Ok(()),

@@ -164,8 +164,22 @@ impl Log {
         self.write_all().await
     }
 
+    /// `write_pending` and `sync`; in one operation of the device when one write does it. Returns
+    /// the new durable offset.
+    pub async fn write_durably(&self) -> Result<Offset> {
+        {
+            let _turn = self.inner.turn.take().await;
+            self.write_up_to_end(true).await?;
+        }
+        self.sync().await
+    }
+
     /// As `write_pending`, by the holder of the turn.
     pub(super) async fn write_all(&self) -> Result<Offset> {
+        self.write_up_to_end(false).await
+    }
+
+    async fn write_up_to_end(&self, durably: bool) -> Result<Offset> {
         let up_to = {
             let state = self.inner.state.borrow();
             state.check_open(&self.inner.dir)?;
@@ -192,7 +206,7 @@ impl Log {
             let Some((segment, has_data)) = segment else { break };
             self.prepare_segment(&segment).await?;
             if has_data {
-                self.write_front(&segment).await?;
+                self.write_front(&segment, durably).await?;
             }
         }
         self.write_snapshots().await;
@@ -245,7 +259,9 @@ impl Log {
         Ok(())
     }
 
-    async fn write_front(&self, segment: &SharedSegment) -> Result<()> {
+    /// `durably`: with its sync, if it is the only write and all before it is durable, since such
+    /// a write speaks for itself alone.
+    async fn write_front(&self, segment: &SharedSegment, durably: bool) -> Result<()> {
         let dir = &self.inner.dir;
         let path = || segment.path(dir, FileKind::Log);
         let file = segment.open_file(dir).await?;
@@ -270,14 +286,25 @@ impl Log {
         let Some(sealed) = self.inner.state.borrow_mut().tail.seal_front() else { return Ok(()) };
         let end = sealed.file_position + sealed.buf.len() as u64;
         self.make_room(segment, &file, end).await;
-        file.write_at(sealed.buf.clone(), sealed.file_position)
-            .await
-            .map_err(|e| io_error(&path())(e))?;
+        let durably = durably && !segment.dir_unsynced.get() && {
+            let mut state = self.inner.state.borrow_mut();
+            state.durable == state.written && state.tail.front().is_none()
+        };
+        let (buf, at) = (sealed.buf.clone(), sealed.file_position);
+        match durably {
+            true => self.write_and_sync_file(&file, buf, at).await,
+            false => file.write_at(buf, at).await,
+        }
+        .map_err(|e| io_error(&path())(e))?;
         {
             let mut state = self.inner.state.borrow_mut();
             state.tail.complete();
             segment.written.set(sealed.file_position + sealed.end as u64);
             state.written = state.written.max(sealed.next);
+            if durably {
+                segment.synced.set(segment.synced.get().max(segment.written.get()));
+                state.durable = state.durable.max(sealed.next);
+            }
         }
         self.look_ahead(segment, sealed.buf.len());
         Ok(())

@@ -98,8 +98,15 @@ async fn live(model: Rc<RefCell<Model>>, clean: Rc<RefCell<bool>>, floor: Offset
     let (writer, m) = (log.clone(), model.clone());
     crate::runtime::spawn(async move {
         loop {
-            let written = writer.write_pending().await.unwrap();
-            m.borrow_mut().written = written;
+            if below(2) == 0 {
+                let durable = writer.write_durably().await.unwrap();
+                let mut m = m.borrow_mut();
+                (m.written, m.durable) = (m.written.max(durable), m.durable.max(durable));
+            } else {
+                let written = writer.write_pending().await.unwrap();
+                let mut m = m.borrow_mut();
+                m.written = m.written.max(written);
+            }
             sleep(Duration::from_micros(below(500))).await;
         }
     });
@@ -107,7 +114,10 @@ async fn live(model: Rc<RefCell<Model>>, clean: Rc<RefCell<bool>>, floor: Offset
     crate::runtime::spawn(async move {
         loop {
             let durable = syncer.sync().await.unwrap();
-            m.borrow_mut().durable = durable;
+            {
+                let mut m = m.borrow_mut();
+                m.durable = m.durable.max(durable);
+            }
             sleep(Duration::from_micros(below(2000))).await;
         }
     });

@@ -135,6 +135,12 @@ fn appends_are_read_back_from_memory_files_and_after_a_clean_stop() {
         log.write_pending().await.unwrap();
         assert!(log.durable_offset() < log.written_offset());
         assert_eq!(log.sync().await.unwrap(), log.log_end_offset());
+        // One write that syncs itself; a second one right after it; nothing to write.
+        for _ in 0..2 {
+            expected.extend(append(&log, &plain(2, 100), 1));
+            assert_eq!(log.write_durably().await.unwrap(), log.log_end_offset());
+        }
+        assert_eq!(log.write_durably().await.unwrap(), log.durable_offset());
         let end = log.log_end_offset();
         log.close().await.unwrap();
         assert_eq!(std::fs::metadata(log_file(&dir, 0)).unwrap().len(), expected.len() as u64);

@@ -309,20 +309,28 @@ impl Partition {
     }
 
     async fn flush_log(&self, log: &Log) -> Result<(), crate::log::LogError> {
+        let (unflushed, at_once) = {
+            let state = self.state.borrow();
+            // Whoever waits for the write alone is not to wait for the sync.
+            let write_awaited = state.written_to > log.written_offset();
+            (state.unflushed, state.sync_to > log.durable_offset() && !write_awaited)
+        };
         // Also when nothing is pending: a roll by time or a close may have it in flight, and then
         // this waits for its turn. To look at the pending bytes alone would spin until it is done.
         if log.written_offset() < log.log_end_offset() {
-            log.write_pending().await?;
+            match at_once {
+                true => log.write_durably().await?,
+                false => log.write_pending().await?,
+            };
         }
         self.advance(log);
-        let (sync, unflushed) = {
-            let state = self.state.borrow();
-            (state.sync_to.min(log.written_offset()) > log.durable_offset(), state.unflushed)
-        };
+        let sync = self.state.borrow().sync_to.min(log.written_offset()) > log.durable_offset();
         if sync {
             log.sync().await?;
-            self.state.borrow_mut().unflushed -= unflushed;
             self.advance(log);
+        }
+        if sync || at_once {
+            self.state.borrow_mut().unflushed -= unflushed;
         }
         Ok(())
     }

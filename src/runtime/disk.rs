@@ -110,6 +110,17 @@ impl File {
         }
     }
 
+    /// As `write_at`, and what this call wrote is durable when it returns; says nothing of writes
+    /// before it. One operation of the device's queue (RWF_DSYNC) and one wake, where a write and
+    /// an fdatasync take two.
+    pub async fn write_durably_at(&self, buf: Rc<AlignedBuf>, pos: u64) -> io::Result<()> {
+        assert!(buf.len().is_multiple_of(BLOCK) && pos.is_multiple_of(BLOCK as u64));
+        match &self.0 {
+            FileInner::Real(file) => file.write_durably_at(buf, pos).await,
+            FileInner::Sim(file) => file.write_durably_at(&buf, pos).await,
+        }
+    }
+
     /// Any position and length; shorter only at the end of the file.
     pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<ReadBuf> {
         match &self.0 {

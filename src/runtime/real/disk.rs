@@ -128,6 +128,18 @@ impl File {
     }
 
     pub async fn write_at(&self, buf: Rc<AlignedBuf>, pos: u64) -> io::Result<()> {
+        self.write(buf, pos, 0).await
+    }
+
+    pub async fn write_durably_at(&self, buf: Rc<AlignedBuf>, pos: u64) -> io::Result<()> {
+        self.write(buf, pos, libc::RWF_DSYNC).await?;
+        match &self.0.handle {
+            Handle::Direct(_) => Ok(()),
+            Handle::Buffered(_) => self.fdatasync().await,
+        }
+    }
+
+    async fn write(&self, buf: Rc<AlignedBuf>, pos: u64, flags: i32) -> io::Result<()> {
         let mut buf = buf;
         let mut pos = pos;
         let mut fruitless = 0;
@@ -135,7 +147,7 @@ impl File {
             if buf.is_empty() {
                 return Ok(());
             }
-            let written = match self.write_once(&buf, pos).await {
+            let written = match self.write_once(&buf, pos, flags).await {
                 Ok(written) => written,
                 Err(e) if is_transient(&e) => 0,
                 Err(e) => return Err(e),
@@ -158,12 +170,12 @@ impl File {
         }
     }
 
-    async fn write_once(&self, buf: &Rc<AlignedBuf>, pos: u64) -> io::Result<usize> {
+    async fn write_once(&self, buf: &Rc<AlignedBuf>, pos: u64, flags: i32) -> io::Result<usize> {
         match &self.0.handle {
             Handle::Direct(file) => {
                 let (fd, len) = (Fd(file.as_raw_fd()), buf.len() as u32);
-                let write = opcode::Write::new(fd, buf.as_ptr(), len).offset(pos).build();
-                self.on_ring(write, Memory::ToWrite { _buf: buf.clone() }).await.0
+                let write = opcode::Write::new(fd, buf.as_ptr(), len).offset(pos).rw_flags(flags);
+                self.on_ring(write.build(), Memory::ToWrite { _buf: buf.clone() }).await.0
             }
             Handle::Buffered(file) => {
                 through_glommio(file.write_at(buf.to_vec(), pos)).await.map_err(io_error)

@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -196,6 +197,17 @@ impl File {
 
     /// Covers the writes that were complete when it was called, and the length.
     pub async fn fdatasync(&self) -> io::Result<()> {
+        self.sync_blocks(0..u64::MAX).await
+    }
+
+    /// Only what it writes is durable then: nothing else may be counted on.
+    pub async fn write_durably_at(&self, buf: &[u8], pos: u64) -> io::Result<()> {
+        self.write_at(buf, pos).await?;
+        let first = pos / BLOCK as u64;
+        self.sync_blocks(first..first + (buf.len() / BLOCK) as u64).await
+    }
+
+    async fn sync_blocks(&self, blocks: Range<u64>) -> io::Result<()> {
         let w = world();
         let (delay_ns, fails) = draw(&w, Op::Sync);
         let (inode, owner) = (self.handle.inode, self.handle.owner);
@@ -204,20 +216,21 @@ impl File {
         let id = {
             let mut volume = volume.borrow_mut();
             let (id, sequence) = (volume.id(), volume.sequence);
-            volume.in_flight.insert(id, InFlight::Sync { owner, inode, sequence });
+            volume.in_flight.insert(id, InFlight::Sync { owner, inode, sequence, blocks });
             id
         };
         let done = Completion::new();
         let answer = done.handle();
         w.schedule(w.now.get() + delay_ns, move |w| {
             let mut volume = volume.borrow_mut();
-            let Some(InFlight::Sync { inode, sequence, .. }) = volume.in_flight.remove(&id) else {
+            let Some(InFlight::Sync { inode, sequence, blocks, .. }) = volume.in_flight.remove(&id)
+            else {
                 return;
             };
             answer.complete(volume.content_mut(inode).and_then(|content| {
                 match fails {
-                    false => content.sync(sequence),
-                    true if w.coin() => content.forget_dirty(sequence),
+                    false => content.sync(sequence, &blocks),
+                    true if w.coin() => content.forget_dirty(sequence, &blocks),
                     true => {}
                 }
                 if fails { Err(eio()) } else { Ok(()) }

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Component, Path};
 use std::rc::Rc;
 
@@ -68,7 +69,7 @@ pub(super) enum DirOp {
 /// What the device has been asked for and has not answered.
 pub(super) enum InFlight {
     Write { owner: ProcessId, inode: u64, pos: u64, bytes: Vec<u8> },
-    Sync { owner: ProcessId, inode: u64, sequence: u64 },
+    Sync { owner: ProcessId, inode: u64, sequence: u64, blocks: Range<u64> },
     SyncDir { owner: ProcessId, dir: u64, sequence: u64 },
 }
 

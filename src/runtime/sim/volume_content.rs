@@ -2,6 +2,7 @@
 //! version between the two. Owner: `Volume`, which numbers the changes.
 //! Invariants: see `volume.rs`. Blocks are shared (Rc) between the versions, never changed in place.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::volume::{BLOCK, Block, Content};
@@ -74,10 +75,13 @@ impl Content {
         bytes
     }
 
-    /// Makes durable every change up to `sequence`.
-    pub fn sync(&mut self, sequence: u64) {
+    /// Makes durable every change of these blocks up to `sequence`, and the length.
+    pub fn sync(&mut self, sequence: u64, blocks: &Range<u64>) {
         let durable = &mut self.durable;
         self.dirty.retain(|index, versions| {
+            if !blocks.contains(index) {
+                return true;
+            }
             let covered = versions.iter().take_while(|(s, _)| *s <= sequence).count();
             if let Some((_, block)) = versions.drain(..covered).next_back() {
                 match block {
@@ -95,9 +99,9 @@ impl Content {
 
     /// A failed sync: the kernel marks the pages clean, and no later sync writes them. The length
     /// is the journal's, which does not forget: it stops the file system when it can't be written.
-    pub fn forget_dirty(&mut self, sequence: u64) {
-        self.dirty.retain(|_, versions| {
-            versions.retain(|(s, _)| *s > sequence);
+    pub fn forget_dirty(&mut self, sequence: u64, blocks: &Range<u64>) {
+        self.dirty.retain(|index, versions| {
+            versions.retain(|(s, _)| *s > sequence || !blocks.contains(index));
             !versions.is_empty()
         });
     }

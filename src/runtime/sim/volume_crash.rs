@@ -49,9 +49,9 @@ impl Volume {
                 Some(InFlight::Write { inode, pos, bytes, .. }) => {
                     self.write_torn(world, inode, pos, &bytes);
                 }
-                Some(InFlight::Sync { inode, sequence, .. }) if world.coin() => {
+                Some(InFlight::Sync { inode, sequence, blocks, .. }) if world.coin() => {
                     if let Ok(content) = self.content_mut(inode) {
-                        content.sync(sequence);
+                        content.sync(sequence, &blocks);
                     }
                 }
                 Some(InFlight::SyncDir { dir, sequence, .. }) if world.coin() => {
