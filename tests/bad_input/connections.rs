@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::common::wire::{Batch, PATIENCE, Wire};
-use crate::common::{Broker, external, is_spindle, unique, wait_for};
+use crate::common::{Broker, Host, external, is_spindle, unique, wait_for};
 use crate::still_serves;
 
 /// Connections of this process cost descriptors here too.
@@ -53,7 +53,7 @@ fn out_of_file_descriptors() {
         return eprintln!("needs a Spindle with few descriptors: not run");
     }
     allow_open_files(4_096);
-    let broker = Broker::own_limited(&[], Some(300));
+    let broker = Broker::own_on(&[], Host { open_files_max: Some(300), ..Host::default() });
     let mut early = Wire::connect(broker.address());
     let topic = unique("emfile");
     early.create_topic_and_wait(&topic, 1);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::Offset;
 
-use crate::common::{Broker, external, unique, wait_for};
+use crate::common::{Broker, Host, external, unique, wait_for};
 use crate::session::{self, PATIENCE, Record, Sender};
 
 const PARTITIONS: i32 = 4;
@@ -31,10 +31,19 @@ fn number_of(value: &Option<Vec<u8>>) -> usize {
 
 #[test]
 fn idempotent_producer_carries_on_after_kill() {
+    carries_on_after_kill(Host::default());
+}
+
+#[test]
+fn idempotent_producer_carries_on_after_kill_on_an_older_kernels_ring() {
+    carries_on_after_kill(Host { plain_ring: true, ..Host::default() });
+}
+
+fn carries_on_after_kill(host: Host) {
     if external().is_some() {
         return eprintln!("needs a broker that it may kill: not run");
     }
-    let mut broker = Broker::own(&[]);
+    let mut broker = Broker::own_on(&[], host);
     let bootstrap = broker.bootstrap();
     let topic = unique("killed");
     session::create_topic(&bootstrap, &topic, PARTITIONS, &[]);
@@ -80,7 +89,7 @@ fn more_partitions_than_files_that_may_be_open() {
         return eprintln!("needs a broker that it may kill: not run");
     }
     const MANY: i32 = 600;
-    let mut broker = Broker::own_limited(&[], Some(400));
+    let mut broker = Broker::own_on(&[], Host { open_files_max: Some(400), ..Host::default() });
     let bootstrap = broker.bootstrap();
     let topic = unique("many");
     session::create_topic(&bootstrap, &topic, MANY, &[]);

@@ -117,8 +117,16 @@ struct Process {
     child: Child,
     scratch: TempDir,
     overrides: Vec<String>,
-    open_files_max: Option<u64>,
+    host: Host,
     port: u16,
+}
+
+/// What the broker finds on its machine.
+#[derive(Clone, Copy, Default)]
+pub struct Host {
+    pub open_files_max: Option<u64>,
+    /// The io_uring of kernels before 6.1.
+    pub plain_ring: bool,
 }
 
 /// A broker to test against; a child is killed on drop.
@@ -138,19 +146,19 @@ impl Broker {
 
     /// A child of this test with these `key=value` settings.
     pub fn own(overrides: &[&str]) -> Broker {
-        Broker::own_limited(overrides, None)
+        Broker::own_on(overrides, Host::default())
     }
 
-    /// As `own`, with at most this many open files.
-    pub fn own_limited(overrides: &[&str], open_files_max: Option<u64>) -> Broker {
+    /// As `own`, on such a machine.
+    pub fn own_on(overrides: &[&str], host: Host) -> Broker {
         let scratch = TempDir::new().expect("directory for the broker");
         std::fs::create_dir(scratch.path().join("data")).expect("data directory");
         let overrides: Vec<String> = overrides.iter().map(|s| (*s).to_owned()).collect();
         let port = free_port();
-        let child = spawn(scratch.path(), port, &overrides, open_files_max);
+        let child = spawn(scratch.path(), port, &overrides, host);
         let mut broker = Broker {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
-            process: Some(Process { child, scratch, overrides, open_files_max, port }),
+            process: Some(Process { child, scratch, overrides, host, port }),
         };
         broker.wait_ready();
         broker
@@ -231,7 +239,7 @@ impl Broker {
     pub fn respawn(&mut self) {
         let process = self.process_mut();
         process.child =
-            spawn(process.scratch.path(), process.port, &process.overrides, process.open_files_max);
+            spawn(process.scratch.path(), process.port, &process.overrides, process.host);
     }
 
     /// As `restart`, with other settings from now on.
@@ -283,7 +291,7 @@ fn read_log(scratch: &Path) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn spawn(scratch: &Path, port: u16, overrides: &[String], open_files_max: Option<u64>) -> Child {
+fn spawn(scratch: &Path, port: u16, overrides: &[String], host: Host) -> Child {
     let log = File::options()
         .create(true)
         .append(true)
@@ -291,6 +299,9 @@ fn spawn(scratch: &Path, port: u16, overrides: &[String], open_files_max: Option
         .expect("open the broker's log");
     let mut command = Command::new(binary());
     command.args(serve_args(port, &scratch.join("data"), overrides));
+    if host.plain_ring {
+        command.env("SPINDLE_PLAIN_RING", "1");
+    }
     command.stdin(Stdio::null());
     command.stdout(log.try_clone().expect("share the log file")).stderr(log);
     // SAFETY: between fork and exec only async-signal-safe calls are made.
@@ -298,7 +309,7 @@ fn spawn(scratch: &Path, port: u16, overrides: &[String], open_files_max: Option
         command.pre_exec(move || {
             // A test that is killed must not leave its broker behind.
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            if let Some(max) = open_files_max {
+            if let Some(max) = host.open_files_max {
                 let limit = libc::rlimit { rlim_cur: max, rlim_max: max };
                 if libc::setrlimit(libc::RLIMIT_NOFILE, &limit) != 0 {
                     return Err(std::io::Error::last_os_error());
