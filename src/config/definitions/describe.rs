@@ -49,54 +49,22 @@ fn visible(def: &ConfigDef, text: &str) -> Option<String> {
     (def.kind != ConfigType::Password).then(|| value::shown(def.kind, text))
 }
 
-/// All topic keys with their effective values.
-pub fn describe_topic(
-    broker: &BrokerConfig,
-    topic: &Keys,
-    dynamic_broker: &Keys,
-    dynamic_default: &Keys,
-) -> Vec<ConfigValue> {
-    let broker = Broker { fixed: broker, dynamic: dynamic_broker, dynamic_default };
-    TOPIC_KEYS
-        .iter()
-        .map(|def| {
-            let mut synonyms = broker.synonyms(def.broker_synonyms);
-            let inherited = synonyms
-                .iter()
-                .find_map(|(name, text, _)| Some(in_topic_units(name, text.as_deref()?)));
-            let own = topic.get(def.name).map(|text| value::shown(def.kind, text));
-            if let Some(text) = &own {
-                let row = (def.name.to_string(), Some(text.clone()), ConfigSource::DynamicTopic);
-                synonyms.insert(0, row);
-            }
-            ConfigValue {
-                name: def.name.to_string(),
-                value: own.or(inherited).or(def.default.map(|d| d.to_string())),
-                source: synonyms.first().map_or(ConfigSource::Default, |s| s.2),
-                kind: def.kind,
-                read_only: false,
-                sensitive: false,
-                doc: def.doc,
-                synonyms,
-            }
-        })
-        .collect()
+/// Own keys of one kind of resource, over the broker's.
+struct Layered<'a> {
+    broker: Broker<'a>,
+    own: &'a Keys,
+    own_source: ConfigSource,
 }
 
-/// All keys of a group with their effective values.
-pub fn describe_group(
-    broker: &BrokerConfig,
-    group: &Keys,
-    dynamic_broker: &Keys,
-    dynamic_default: &Keys,
-) -> Vec<ConfigValue> {
-    let broker = Broker { fixed: broker, dynamic: dynamic_broker, dynamic_default };
-    let row = |def: &ConfigDef| {
-        let mut synonyms = broker.synonyms(def.broker_synonyms);
-        let inherited = synonyms.iter().find_map(|(_, text, _)| text.clone());
-        let own = group.get(def.name).map(|text| value::shown(def.kind, text));
+impl Layered<'_> {
+    /// `inherited`: what the broker's synonym of this name and text makes the value.
+    fn row(&self, def: &ConfigDef, inherited: impl Fn(&str, &str) -> String) -> ConfigValue {
+        let mut synonyms = self.broker.synonyms(def.broker_synonyms);
+        let inherited =
+            synonyms.iter().find_map(|(name, text, _)| Some(inherited(name, text.as_deref()?)));
+        let own = self.own.get(def.name).map(|text| value::shown(def.kind, text));
         if let Some(text) = &own {
-            let row = (def.name.to_string(), Some(text.clone()), ConfigSource::DynamicGroup);
+            let row = (def.name.to_string(), Some(text.clone()), self.own_source);
             synonyms.insert(0, row);
         }
         ConfigValue {
@@ -109,8 +77,31 @@ pub fn describe_group(
             doc: def.doc,
             synonyms,
         }
-    };
-    GROUP_KEYS.iter().map(row).collect()
+    }
+}
+
+/// All topic keys with their effective values.
+pub fn describe_topic(
+    broker: &BrokerConfig,
+    topic: &Keys,
+    dynamic_broker: &Keys,
+    dynamic_default: &Keys,
+) -> Vec<ConfigValue> {
+    let broker = Broker { fixed: broker, dynamic: dynamic_broker, dynamic_default };
+    let keys = Layered { broker, own: topic, own_source: ConfigSource::DynamicTopic };
+    TOPIC_KEYS.iter().map(|def| keys.row(def, in_topic_units)).collect()
+}
+
+/// All keys of a group with their effective values.
+pub fn describe_group(
+    broker: &BrokerConfig,
+    group: &Keys,
+    dynamic_broker: &Keys,
+    dynamic_default: &Keys,
+) -> Vec<ConfigValue> {
+    let broker = Broker { fixed: broker, dynamic: dynamic_broker, dynamic_default };
+    let keys = Layered { broker, own: group, own_source: ConfigSource::DynamicGroup };
+    GROUP_KEYS.iter().map(|def| keys.row(def, |_, text| text.to_string())).collect()
 }
 
 /// The keys of a client metrics subscription that were set.
