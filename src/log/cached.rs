@@ -116,17 +116,20 @@ impl Segment {
         if let Some(bytes) = self.take_ahead(position, need, length).await {
             return Ok((bytes, Source::Ahead));
         }
+        let again = self.finished.get()
+            && length > 0
+            && self.reads.borrow_mut().get_or_insert_default().see(position, length);
+        if !again {
+            let read = match means {
+                Some(means) => means.read(file, position, length).await,
+                None => file.read_at(position, length).await,
+            };
+            return Ok((read?, Source::Device));
+        }
         let _turn = match means {
             Some(means) => Some(means.turn(length).await),
             None => None,
         };
-        if !self.finished.get() || length == 0 {
-            return Ok((file.read_at(position, length).await?, Source::Device));
-        }
-        let again = self.reads.borrow_mut().get_or_insert_default().see(position, length);
-        if !again {
-            return Ok((file.read_at(position, length).await?, Source::Device));
-        }
         let known = self.reads.borrow().as_ref().and_then(|r| r.file.clone());
         let cached = match known {
             Some(cached) => cached,

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use super::segment::{Segment, SharedSegment};
 use super::{FetchedRecords, Log, Memory, Result, reader};
-use crate::limits::{CATCH_UP_BYTES_IN_FLIGHT, READS_AHEAD};
+use crate::limits::{CATCH_UP_BYTES_IN_FLIGHT, CATCH_UP_STEP_BYTES, READS_AHEAD};
 use crate::runtime::mailbox::{OneshotSender, oneshot};
 use crate::runtime::{File, Notify, ReadBuf, spawn, yield_if_needed};
 use crate::types::Offset;
@@ -22,6 +22,8 @@ pub type Hold = Box<dyn std::any::Any>;
 pub struct ReadMeans {
     /// Memory to read on in advance, if there is some.
     lend: Box<dyn Fn(usize) -> Option<Hold>>,
+    /// Whether writes come to the shard.
+    others_write: Box<dyn Fn() -> bool>,
     turns: Rc<Turns>,
 }
 
@@ -38,8 +40,26 @@ pub(super) struct Turn {
 }
 
 impl ReadMeans {
-    pub fn new(lend: impl Fn(usize) -> Option<Hold> + 'static) -> ReadMeans {
-        ReadMeans { lend: Box::new(lend), turns: Rc::default() }
+    pub fn new(
+        lend: impl Fn(usize) -> Option<Hold> + 'static,
+        others_write: impl Fn() -> bool + 'static,
+    ) -> ReadMeans {
+        let (lend, others_write) = (Box::new(lend), Box::new(others_write));
+        ReadMeans { lend, others_write, turns: Rc::default() }
+    }
+
+    /// From the device, in its turn; beside writes in steps.
+    pub(super) async fn read(
+        &self,
+        file: &File,
+        position: u64,
+        length: usize,
+    ) -> std::io::Result<ReadBuf> {
+        let _turn = self.turn(length).await;
+        match (self.others_write)() {
+            true => file.read_in_steps(position, length, CATCH_UP_STEP_BYTES).await,
+            false => file.read_at(position, length).await,
+        }
     }
 
     /// Held while the device is read. One that is larger than the bound is read alone.
@@ -163,10 +183,9 @@ impl Segment {
         reads.ahead.0.push_back(ahead.clone());
         let (file, means) = (file.clone(), means.clone());
         spawn(async move {
-            let turn = means.turn(ahead.length).await;
             // An error is met again, and told, by the reader itself.
-            *ahead.bytes.borrow_mut() = file.read_at(ahead.position, ahead.length).await.ok();
-            drop(turn);
+            let read = means.read(&file, ahead.position, ahead.length).await;
+            *ahead.bytes.borrow_mut() = read.ok();
             ahead.under_way.set(false);
             ahead.done.notify_waiters();
         });
@@ -257,7 +276,7 @@ mod tests {
 
     #[test]
     fn reads_wait_for_those_before_them() {
-        let means = ReadMeans::new(|_| None);
+        let means = ReadMeans::new(|_| None, || false);
         let most = CATCH_UP_BYTES_IN_FLIGHT;
         let first = means.turn(most / 2).now_or_never().expect("there is room");
         let mut large = Box::pin(means.turn(most * 2));

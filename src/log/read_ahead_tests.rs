@@ -42,7 +42,7 @@ async fn write(log: &Log, batches: usize, fill: u8) {
 }
 
 fn means() -> Rc<ReadMeans> {
-    Rc::new(ReadMeans::new(|_| Some(Box::new(()) as Hold)))
+    Rc::new(ReadMeans::new(|_| Some(Box::new(()) as Hold), || true))
 }
 
 /// What every record from `from` on is filled with, as a reader that goes on sees it, and where it stopped.

@@ -123,8 +123,14 @@ impl File {
 
     /// Any position and length; shorter only at the end of the file.
     pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<ReadBuf> {
+        self.read_in_steps(pos, len, len + 2 * BLOCK).await
+    }
+
+    /// As `read_at`, with so many bytes at a time at the device: a write that comes meanwhile waits
+    /// behind one step.
+    pub async fn read_in_steps(&self, pos: u64, len: usize, step: usize) -> io::Result<ReadBuf> {
         match &self.0 {
-            FileInner::Real(file) => Ok(ReadBuf::new(file.read_at(pos, len).await?)),
+            FileInner::Real(file) => Ok(ReadBuf::new(file.read_at(pos, len, step).await?)),
             FileInner::Sim(file) => Ok(ReadBuf::from(file.read_at(pos, len).await?)),
         }
     }

@@ -76,7 +76,7 @@ pub struct Shard {
     /// Held while an image is applied: one at a time, in order.
     applying: Cell<bool>,
     applied: Notify,
-    flush_queue: flusher::FlushQueue,
+    flush_queue: Rc<flusher::FlushQueue>,
     cleaner: cleaner::Cleaner,
     disk_trouble: disk_trouble::DiskTrouble,
     memory: Rc<Memory>,
@@ -103,6 +103,7 @@ impl Shard {
         let memory_bytes = shards.of(options.id).memory_bytes;
         let memory = Memory::new(memory_bytes, options.counters[options.id].clone());
         let round = shards.round(options.mailboxes.len()).into();
+        let flush_queue = Rc::new(flusher::FlushQueue::new(memory.clone()));
         Rc::new(Shard {
             id: options.id,
             config: options.config,
@@ -115,13 +116,16 @@ impl Shard {
             topics: RefCell::default(),
             applying: Cell::new(false),
             applied: Notify::new(),
-            flush_queue: flusher::FlushQueue::new(memory.clone()),
+            flush_queue: flush_queue.clone(),
             cleaner: cleaner::Cleaner::default(),
             disk_trouble: disk_trouble::DiskTrouble::default(),
-            read_means: Rc::new(ReadMeans::new({
-                let memory = memory.clone();
-                move |bytes| memory.lend_ahead(bytes).map(|lent| Box::new(lent) as Hold)
-            })),
+            read_means: Rc::new(ReadMeans::new(
+                {
+                    let memory = memory.clone();
+                    move |bytes| memory.lend_ahead(bytes).map(|lent| Box::new(lent) as Hold)
+                },
+                move || flush_queue.is_in_use(),
+            )),
             memory,
             controller: RefCell::new(None),
             write_checkpoints: RefCell::new(None),

@@ -190,19 +190,20 @@ impl File {
         (result, held.memory)
     }
 
-    pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<ReadBytes> {
+    /// With one operation of `step` bytes after the other.
+    pub async fn read_at(&self, pos: u64, len: usize, step: usize) -> io::Result<ReadBytes> {
         let end = pos.saturating_add(len as u64).min(self.len_now()?);
         if pos >= end {
             return Ok(ReadBytes::Heap(Rc::default()));
         }
-        let first = self.read_once(pos, end).await?;
+        let first = self.read_once(pos, end, step).await?;
         let wanted = (end - pos) as usize;
         if first.len() >= wanted {
             return Ok(first);
         }
         let mut bytes = first.to_vec();
         while bytes.len() < wanted {
-            let more = self.read_once(pos + bytes.len() as u64, end).await?;
+            let more = self.read_once(pos + bytes.len() as u64, end, step).await?;
             if more.is_empty() {
                 break; // truncated under our feet
             }
@@ -212,20 +213,15 @@ impl File {
     }
 
     /// Some bytes of `pos..end`, from `pos` on; empty only when the file ends there.
-    async fn read_once(&self, pos: u64, end: u64) -> io::Result<ReadBytes> {
+    async fn read_once(&self, pos: u64, end: u64, step: usize) -> io::Result<ReadBytes> {
         let mut fruitless = 0;
         loop {
             let result = match &self.0.handle {
-                Handle::Direct(file) => {
+                Handle::Direct(_) => {
                     let block = BLOCK as u64;
                     let start = pos / block * block;
                     let size = (end.next_multiple_of(block) - start) as usize;
-                    let mut buf = AlignedBuf::unzeroed(size);
-                    let (fd, to) = (Fd(file.as_raw_fd()), buf.as_mut_ptr());
-                    let read = opcode::Read::new(fd, to, size as u32).offset(start).build();
-                    let (result, memory) = self.on_ring(read, Memory::ToFill(buf)).await;
-                    result.map(|bytes| {
-                        let Memory::ToFill(buf) = memory else { unreachable!("what was lent") };
+                    self.read_blocks(start, size, step).await.map(|(buf, bytes)| {
                         let from = ((pos - start) as usize).min(bytes);
                         let to = ((end - start) as usize).min(bytes);
                         ReadBytes::Direct { buf: Rc::new(buf), from, to }
@@ -242,6 +238,32 @@ impl File {
                     super::super::executor::requeue().await;
                 }
                 other => return other,
+            }
+        }
+    }
+
+    /// Whole blocks, and how many bytes of them the file has.
+    async fn read_blocks(
+        &self,
+        start: u64,
+        size: usize,
+        step: usize,
+    ) -> io::Result<(AlignedBuf, usize)> {
+        let step = step.next_multiple_of(BLOCK);
+        let mut buf = AlignedBuf::unzeroed(size);
+        let mut done = 0;
+        loop {
+            let wanted = (size - done).min(step);
+            let to = buf[done..].as_mut_ptr();
+            let read = opcode::Read::new(Fd(self.fd()), to, wanted as u32);
+            let read = read.offset(start + done as u64).build();
+            let (result, memory) = self.on_ring(read, Memory::ToFill(buf)).await;
+            let read = result?;
+            let Memory::ToFill(lent) = memory else { unreachable!("what was lent") };
+            buf = lent;
+            done += read;
+            if read < wanted || done == size {
+                return Ok((buf, done));
             }
         }
     }
