@@ -128,6 +128,9 @@ pub const GROUP_TOMBSTONES_IN_BATCH: usize = 1000;
 /// Offsets that one step of the retention round looks at: some milliseconds.
 pub const GROUP_OFFSETS_EXPIRED_AT_ONCE: usize = 10_000;
 
+/// Groups, and offsets of them, that one step searches for those of a deleted topic: about a millisecond.
+pub const GROUPS_SEARCHED_AT_ONCE: usize = 2000;
+
 /// Bytes of catch-up reads that one shard has in flight at its device: one large read. That is enough for the
 /// rate of the devices measured, and a write waits behind no more (0.2 ms at 2 GB/s; four times as much: 1.2 ms).
 pub const CATCH_UP_BYTES_IN_FLIGHT: usize = 1024 * 1024;

@@ -90,6 +90,13 @@ pub struct Request {
     frame: frame::Request,
 }
 
+impl Request {
+    /// Its answer comes when others have done their part, which may take minutes.
+    pub fn waits_for_other_clients(&self) -> bool {
+        [ApiKey::JoinGroup as i16, ApiKey::SyncGroup as i16].contains(&self.cx.api_key)
+    }
+}
+
 /// Reads the header and starts what must start in request order. `Err` closes the connection, as
 /// Kafka does with what it can't parse.
 pub fn start(

@@ -10,6 +10,7 @@ mod compaction;
 mod disk_faults;
 mod durability;
 mod fetch;
+mod group_bounds;
 mod groups;
 mod produce;
 mod session;
