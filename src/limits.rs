@@ -68,6 +68,9 @@ pub const COMMAND_PARTITIONS: usize = 10_000;
 /// Longest topic name: with the partition's number it must fit a file name of 255 bytes.
 pub const TOPIC_NAME_BYTES: usize = 249;
 
+/// Records that one change of client quotas may come to (Kafka's bound).
+pub const COMMAND_RECORDS: usize = 10_000;
+
 /// Commands made durable by one sync of the metadata log: the rest waits for the next.
 pub const CONTROLLER_GROUP_COMMANDS: usize = 256;
 
