@@ -13,4 +13,5 @@ mod fetch;
 mod group_bounds;
 mod groups;
 mod produce;
+mod quotas;
 mod session;
