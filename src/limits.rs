@@ -68,6 +68,9 @@ pub const COMMAND_PARTITIONS: usize = 10_000;
 /// Longest topic name: with the partition's number it must fit a file name of 255 bytes.
 pub const TOPIC_NAME_BYTES: usize = 249;
 
+/// Records that one change of client quotas may come to (Kafka's bound).
+pub const COMMAND_RECORDS: usize = 10_000;
+
 /// Commands made durable by one sync of the metadata log: the rest waits for the next.
 pub const CONTROLLER_GROUP_COMMANDS: usize = 256;
 
@@ -127,6 +130,9 @@ pub const GROUP_TOMBSTONES_IN_BATCH: usize = 1000;
 
 /// Offsets that one step of the retention round looks at: some milliseconds.
 pub const GROUP_OFFSETS_EXPIRED_AT_ONCE: usize = 10_000;
+
+/// Groups, and offsets of them, that one step searches for those of a deleted topic: about a millisecond.
+pub const GROUPS_SEARCHED_AT_ONCE: usize = 2000;
 
 /// Bytes of catch-up reads that one shard has in flight at its device: one large read. That is enough for the
 /// rate of the devices measured, and a write waits behind no more (0.2 ms at 2 GB/s; four times as much: 1.2 ms).

@@ -85,6 +85,7 @@ fn api_key(name: &str) -> i16 {
         "UpdateFeatures" => 57,
         "DescribeCluster" => 60,
         "DescribeProducers" => 61,
+        "UnregisterBroker" => 64,
         "DescribeTransactions" => 65,
         "ListTransactions" => 66,
         "ConsumerGroupHeartbeat" => 68,
@@ -347,6 +348,7 @@ fn check(golden: &Golden) {
         49 => round_trip!(golden, v, m::AlterClientQuotasRequest, m::AlterClientQuotasResponse),
         55 => round_trip!(golden, v, m::DescribeQuorumRequest, m::DescribeQuorumResponse),
         57 => round_trip!(golden, v, m::UpdateFeaturesRequest, m::UpdateFeaturesResponse),
+        64 => round_trip!(golden, v, m::UnregisterBrokerRequest, m::UnregisterBrokerResponse),
         65 => {
             round_trip!(golden, v, m::DescribeTransactionsRequest, m::DescribeTransactionsResponse)
         }

@@ -3,8 +3,8 @@
 //! Ranges are Apache Kafka 4.3.1's. What is not served is not here.
 //!
 //! Declared gaps: no transactions (24-28), no security (17,
-//! 29-31, 36, 38-41, 50, 51), no second log directory (34), no quotas (48, 49), no quorum or feature
-//! changes (57, 64, 80, 81), no share or streams groups (76-92).
+//! 29-31, 36, 38-41, 50, 51), no second log directory (34), no quorum
+//! changes (80, 81), no share or streams groups (76-92).
 
 pub const PRODUCE: i16 = 0;
 pub const FETCH: i16 = 1;
@@ -35,9 +35,13 @@ pub const INCREMENTAL_ALTER_CONFIGS: i16 = 44;
 pub const ALTER_PARTITION_REASSIGNMENTS: i16 = 45;
 pub const LIST_PARTITION_REASSIGNMENTS: i16 = 46;
 pub const OFFSET_DELETE: i16 = 47;
+pub const DESCRIBE_CLIENT_QUOTAS: i16 = 48;
+pub const ALTER_CLIENT_QUOTAS: i16 = 49;
 pub const DESCRIBE_QUORUM: i16 = 55;
+pub const UPDATE_FEATURES: i16 = 57;
 pub const DESCRIBE_CLUSTER: i16 = 60;
 pub const DESCRIBE_PRODUCERS: i16 = 61;
+pub const UNREGISTER_BROKER: i16 = 64;
 pub const DESCRIBE_TRANSACTIONS: i16 = 65;
 pub const LIST_TRANSACTIONS: i16 = 66;
 pub const CONSUMER_GROUP_HEARTBEAT: i16 = 68;
@@ -78,9 +82,13 @@ pub const ADVERTISED: &[(i16, i16, i16)] = &[
     (ALTER_PARTITION_REASSIGNMENTS, 0, 1),
     (LIST_PARTITION_REASSIGNMENTS, 0, 0),
     (OFFSET_DELETE, 0, 0),
+    (DESCRIBE_CLIENT_QUOTAS, 0, 1),
+    (ALTER_CLIENT_QUOTAS, 0, 1),
     (DESCRIBE_QUORUM, 0, 2),
+    (UPDATE_FEATURES, 0, 2),
     (DESCRIBE_CLUSTER, 0, 2),
     (DESCRIBE_PRODUCERS, 0, 0),
+    (UNREGISTER_BROKER, 0, 0),
     (DESCRIBE_TRANSACTIONS, 0, 0),
     (LIST_TRANSACTIONS, 0, 2),
     (CONSUMER_GROUP_HEARTBEAT, 0, 1),

@@ -3,6 +3,8 @@
 //! Features: the version of the metadata log's records, and group.version 1: consumer groups of KIP-848. What may
 //! be at level 0 is listed as supported from v4 on (KIP-1022). Transactions and share groups have none.
 
+use std::collections::BTreeMap;
+
 use kafka_protocol::messages::api_versions_response::{
     ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
 };
@@ -33,8 +35,7 @@ pub fn handle(
             supported.push(supported_feature(name, *level, *level));
             finalized.push(finalized_feature(name, *level));
         }
-        let consumer = serves_consumer_groups() && router.config().groups.consumer.enabled;
-        if consumer && !image.features.contains_key(GROUP_VERSION) {
+        if has_own_group_version(router) {
             if cx.api_version >= 4 {
                 supported.push(supported_feature(GROUP_VERSION, 0, 1));
             }
@@ -49,6 +50,21 @@ pub fn handle(
 }
 
 const GROUP_VERSION: &str = "group.version";
+
+/// Groups of KIP-848 are served and no record of the metadata log says so.
+fn has_own_group_version(router: &Router) -> bool {
+    let consumer = serves_consumer_groups() && router.config().groups.consumer.enabled;
+    consumer && !router.image().features.contains_key(GROUP_VERSION)
+}
+
+/// The level that each feature is at.
+pub fn finalized_levels(router: &Router) -> BTreeMap<String, i16> {
+    let mut levels = router.image().features.clone();
+    if has_own_group_version(router) {
+        levels.insert(GROUP_VERSION.to_string(), 1);
+    }
+    levels
+}
 
 fn supported_feature(name: &str, min: i16, max: i16) -> SupportedFeatureKey {
     SupportedFeatureKey::default()

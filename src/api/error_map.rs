@@ -66,6 +66,7 @@ pub fn controller_code(error: &ControllerError) -> i16 {
         ControllerError::InvalidReplicaAssignment(_) => INVALID_REPLICA_ASSIGNMENT,
         ControllerError::InvalidConfig(_) => INVALID_CONFIG,
         ControllerError::InvalidRequest(_) => INVALID_REQUEST,
+        ControllerError::PolicyViolation(_) => POLICY_VIOLATION,
         ControllerError::UnknownTopicOrPartition => UNKNOWN_TOPIC_OR_PARTITION,
         ControllerError::UnknownTopicId => UNKNOWN_TOPIC_ID,
         ControllerError::TopicDeletionDisabled => TOPIC_DELETION_DISABLED,

@@ -3,6 +3,7 @@
 //! Kafka's error codes. Never touches `log` or `runtime`.
 
 mod advertised;
+mod alter_client_quotas;
 mod alter_configs;
 mod api_versions;
 mod authorized_operations;
@@ -14,6 +15,7 @@ mod create_topics;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
+mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
@@ -45,6 +47,8 @@ mod produce;
 mod sync_group;
 mod topic_name;
 mod transactions;
+mod unregister_broker;
+mod update_features;
 
 use std::net::SocketAddr;
 
@@ -88,6 +92,13 @@ pub enum Started {
 pub struct Request {
     cx: RequestContext,
     frame: frame::Request,
+}
+
+impl Request {
+    /// Its answer comes when others have done their part, which may take minutes.
+    pub fn waits_for_other_clients(&self) -> bool {
+        [ApiKey::JoinGroup as i16, ApiKey::SyncGroup as i16].contains(&self.cx.api_key)
+    }
 }
 
 /// Reads the header and starts what must start in request order. `Err` closes the connection, as
@@ -265,9 +276,21 @@ pub async fn handle(router: &Router, request: Request) -> Result<Reply, String> 
         ApiKey::ListConfigResources => serve!(cx, frame, ListConfigResourcesRequest, async |r| {
             list_config_resources::handle(cx, router, r)
         }),
+        ApiKey::DescribeClientQuotas => serve!(cx, frame, DescribeClientQuotasRequest, async |r| {
+            describe_client_quotas::handle(router, &r)
+        }),
+        ApiKey::AlterClientQuotas => serve!(cx, frame, AlterClientQuotasRequest, |r| {
+            alter_client_quotas::handle(router, r)
+        }),
         ApiKey::DescribeQuorum => {
             serve!(cx, frame, DescribeQuorumRequest, |r| describe_quorum::handle(cx, router, r))
         }
+        ApiKey::UpdateFeatures => serve!(cx, frame, UpdateFeaturesRequest, async |r| {
+            update_features::handle(cx, router, r)
+        }),
+        ApiKey::UnregisterBroker => serve!(cx, frame, UnregisterBrokerRequest, async |r| {
+            unregister_broker::handle(cx, router, &r)
+        }),
         ApiKey::DescribeTransactions => {
             serve!(cx, frame, DescribeTransactionsRequest, async |r| transactions::describe(r))
         }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::quotas::{self, Quotas};
 use super::records::Record;
 use crate::types::{Offset, TopicId};
 
@@ -87,6 +88,7 @@ pub struct Image {
     pub brokers: BTreeMap<i32, BrokerImage>,
     /// Dynamic configs; broker "" is the cluster-wide default.
     pub configs: HashMap<(ResourceType, String), Arc<BTreeMap<String, String>>>,
+    pub quotas: Arc<Quotas>,
     pub next_producer_id: i64,
     /// Finalized levels; one at 0 is not there.
     pub features: BTreeMap<String, i16>,
@@ -142,6 +144,9 @@ impl Image {
                 if keys.is_empty() {
                     self.configs.remove(&slot);
                 }
+            }
+            Record::ClientQuota { entity, key, value } => {
+                quotas::apply(Arc::make_mut(&mut self.quotas), entity, key, *value);
             }
             Record::RemoveTopic { id } => {
                 let name = self.topic_names.remove(id);

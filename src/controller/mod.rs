@@ -9,6 +9,7 @@ pub mod image;
 mod plan;
 mod plan_configs;
 mod plan_topics;
+pub mod quotas;
 mod record_fields;
 pub mod records;
 mod replay;
@@ -85,6 +86,10 @@ pub enum Command {
         replace: bool,
         validate_only: bool,
     },
+    AlterClientQuotas {
+        alterations: Vec<quotas::AlterQuota>,
+        validate_only: bool,
+    },
     /// A block of producer ids; never handed out twice, restarts included.
     AllocateProducerIds {
         count: i64,
@@ -99,6 +104,8 @@ pub enum Reply {
     DeleteTopics(Vec<Result<(String, TopicId), ControllerError>>),
     CreatePartitions(Vec<Result<(), ControllerError>>),
     AlterConfigs(Vec<Result<(), ControllerError>>),
+    /// One result an entity.
+    AlterClientQuotas(Vec<(quotas::QuotaEntity, Result<(), ControllerError>)>),
     /// First id of the block.
     ProducerIds(Result<i64, ControllerError>),
 }
@@ -120,6 +127,8 @@ pub enum ControllerError {
     InvalidConfig(String),
     #[error("{0}")]
     InvalidRequest(String),
+    #[error("{0}")]
+    PolicyViolation(String),
     #[error("This server does not host this topic-partition.")]
     UnknownTopicOrPartition,
     #[error("This server does not host this topic ID.")]

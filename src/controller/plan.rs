@@ -1,10 +1,10 @@
 //! A command and the image it meets become records and a reply. Pure: no clock, no disk, no randomness but
 //! the ids it is handed. Nothing is decided anywhere else, so replay of the records is the whole truth.
-//! Topics are in `plan_topics.rs`, configs in `plan_configs.rs`.
+//! Topics are in `plan_topics.rs`, configs in `plan_configs.rs`, quotas in `quotas.rs`.
 
 use super::image::Image;
 use super::records::Record;
-use super::{Command, ControllerError, Reply, plan_configs, plan_topics};
+use super::{Command, ControllerError, Reply, plan_configs, plan_topics, quotas};
 use crate::config::BrokerConfig;
 use crate::types::TopicId;
 
@@ -41,6 +41,13 @@ pub fn plan(cx: &mut Context<'_>, command: &Command) -> (Vec<Record>, Reply) {
             };
             Reply::AlterConfigs(resources.iter().map(alter).collect())
         }
+        Command::AlterClientQuotas { alterations, validate_only } => {
+            let results = quotas::alter(cx.image, alterations, &mut records);
+            if *validate_only {
+                records.clear();
+            }
+            Reply::AlterClientQuotas(results)
+        }
         Command::AllocateProducerIds { count } => {
             let first = cx.image.next_producer_id;
             match first.checked_add(*count).filter(|_| *count > 0) {
@@ -73,6 +80,10 @@ pub fn storage_failed(reply: Reply, why: &str) -> Reply {
         Reply::DeleteTopics(r) => Reply::DeleteTopics(fail(r, why)),
         Reply::CreatePartitions(r) => Reply::CreatePartitions(fail(r, why)),
         Reply::AlterConfigs(r) => Reply::AlterConfigs(fail(r, why)),
+        Reply::AlterClientQuotas(r) => {
+            let (entities, r): (Vec<_>, Vec<_>) = r.into_iter().unzip();
+            Reply::AlterClientQuotas(entities.into_iter().zip(fail(r, why)).collect())
+        }
         Reply::ProducerIds(r) => {
             Reply::ProducerIds(r.and(Err(ControllerError::Storage(why.to_string()))))
         }

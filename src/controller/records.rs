@@ -5,6 +5,7 @@
 //! shards is the highest level of the feature `spindle.shards`: Kafka's tools can show both.
 
 use super::image::{BrokerEndpoint, BrokerImage, PartitionChange, PartitionImage, ResourceType};
+use super::quotas::{QuotaEntity, Rate};
 use super::record_fields::{Reader, Writer};
 use crate::types::TopicId;
 
@@ -25,6 +26,12 @@ pub enum Record {
         name: String,
         key: String,
         value: Option<String>,
+    },
+    /// `None` takes the quota away.
+    ClientQuota {
+        entity: QuotaEntity,
+        key: String,
+        value: Option<Rate>,
     },
     RemoveTopic {
         id: TopicId,
@@ -71,6 +78,7 @@ const UNREGISTER_BROKER: u32 = 1;
 const PARTITION_CHANGE: u32 = 5;
 const REMOVE_TOPIC: u32 = 9;
 const FEATURE_LEVEL: u32 = 12;
+const CLIENT_QUOTA: u32 = 14;
 const PRODUCER_IDS: u32 = 15;
 const NO_OP: u32 = 20;
 const BEGIN_TRANSACTION: u32 = 23;
@@ -83,7 +91,6 @@ const UNUSED: &[(u32, &str)] = &[
     (8, "UNFENCE_BROKER_RECORD"),
     (10, "DELEGATION_TOKEN_RECORD"),
     (11, "USER_SCRAM_CREDENTIAL_RECORD"),
-    (14, "CLIENT_QUOTA_RECORD"),
     (17, "BROKER_REGISTRATION_CHANGE_RECORD"),
     (18, "ACCESS_CONTROL_ENTRY_RECORD"),
     (19, "REMOVE_ACCESS_CONTROL_ENTRY_RECORD"),
@@ -142,6 +149,10 @@ impl Record {
                 w.string(name);
                 w.string(key);
                 w.nullable(value.as_deref());
+            }
+            Record::ClientQuota { entity, key, value } => {
+                w.frame(CLIENT_QUOTA, 0);
+                w.client_quota(entity, key, *value);
             }
             Record::RemoveTopic { id } => {
                 w.frame(REMOVE_TOPIC, 0);
@@ -231,7 +242,7 @@ impl Record {
         let newest = match key {
             REGISTER_BROKER => 4,
             PARTITION | PARTITION_CHANGE => 2,
-            TOPIC | CONFIG | REMOVE_TOPIC | FEATURE_LEVEL | PRODUCER_IDS | NO_OP
+            TOPIC | CONFIG | REMOVE_TOPIC | FEATURE_LEVEL | CLIENT_QUOTA | PRODUCER_IDS | NO_OP
             | UNREGISTER_BROKER | BEGIN_TRANSACTION | END_TRANSACTION | ABORT_TRANSACTION => 0,
             _ if let Some((_, kind)) = UNUSED.iter().find(|(id, _)| *id == key) => {
                 return Ok(Record::Unused { kind });
@@ -268,6 +279,7 @@ impl Record {
                 key: r.string()?,
                 value: r.nullable()?,
             },
+            CLIENT_QUOTA => r.client_quota()?,
             REMOVE_TOPIC => Record::RemoveTopic { id: r.uuid()? },
             REGISTER_BROKER => r.register_broker(version)?,
             PRODUCER_IDS => {

@@ -20,7 +20,7 @@ const FIRST_EPOCH: i32 = 1;
 /// Level 1 of it lets partitions have eligible leaders outside the ISR (KIP-966).
 const ELR_FEATURE: &str = "eligible.leader.replicas.version";
 /// Kinds that an operator would miss.
-const NOT_ENFORCED: [&str; 4] = ["ACCESS_CONTROL", "SCRAM", "CLIENT_QUOTA", "DELEGATION_TOKEN"];
+const NOT_ENFORCED: [&str; 3] = ["ACCESS_CONTROL", "SCRAM", "DELEGATION_TOKEN"];
 
 pub(super) struct Replayed {
     pub log: Log,

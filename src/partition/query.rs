@@ -41,6 +41,14 @@ impl super::Partition {
         self.log().map_or(0, |l| l.tail_memory_bytes())
     }
 
+    /// The largest batch that an append takes now.
+    pub fn batch_bytes_max(&self) -> usize {
+        let state = self.state.borrow();
+        let topic = &state.config.topic;
+        let segment = usize::try_from(topic.segment_bytes).unwrap_or(usize::MAX);
+        topic.max_message_bytes.min(segment)
+    }
+
     pub fn shrink_tail(&self, keep_bytes: usize) {
         if let Ok(log) = self.log() {
             log.shrink_tail(keep_bytes);

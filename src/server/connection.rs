@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -102,7 +103,7 @@ impl Connection {
             self.router.counters().requests.add(1);
             let memory = self.router.memory();
             let lent = lent.take().unwrap_or_else(|| memory.lend(frame.len()));
-            if !self.take(frame, lent).await {
+            if !self.take(&mut frames, frame, lent).await {
                 break;
             }
             turn += 1;
@@ -120,9 +121,9 @@ impl Connection {
     /// `None`: the connection was closed meanwhile.
     async fn admitted(&self, bytes: usize) -> Option<Lent> {
         let memory = self.router.memory().clone();
-        let mut admit = std::pin::pin!(memory.admit(bytes));
+        let mut admit = pin!(memory.admit(bytes));
         loop {
-            let woken = std::pin::pin!(self.fewer_acks.notified());
+            let woken = pin!(self.fewer_acks.notified());
             if self.closed.get() {
                 return None;
             }
@@ -134,7 +135,7 @@ impl Connection {
     }
 
     /// False: the connection must close.
-    async fn take(self: &Rc<Self>, frame: Bytes, lent: Lent) -> bool {
+    async fn take(self: &Rc<Self>, frames: &mut FrameReader, frame: Bytes, lent: Lent) -> bool {
         let started = {
             let _wire = scope(Activity::Wire);
             api::start(&self.router, self.listener, self.peer, frame)
@@ -159,7 +160,17 @@ impl Connection {
                 if self.closed.get() {
                     return false;
                 }
-                match charged(Activity::Wire, api::handle(&self.router, request)).await {
+                let waits = request.waits_for_other_clients();
+                let answer = pin!(charged(Activity::Wire, api::handle(&self.router, request)));
+                let answer = match waits {
+                    false => answer.await,
+                    // It may take minutes: a client that goes meanwhile is not kept (its member is, for its session).
+                    true => match select(answer, pin!(frames.ended())).await {
+                        Either::Left((answer, _)) => answer,
+                        Either::Right(_) => return false,
+                    },
+                };
+                match answer {
                     Ok(reply) => self.write(reply).await,
                     Err(why) => {
                         self.reject(&why);

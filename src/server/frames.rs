@@ -79,6 +79,18 @@ impl FrameReader {
         }
     }
 
+    /// Until the peer has gone, while its request is served for long. What it sends meanwhile is kept, as much as is
+    /// read of any request; behind more than that its end is not seen. Cancel-safe.
+    pub(super) async fn ended(&mut self) {
+        while self.buffer.len() < REQUEST_BYTES_UNADMITTED {
+            self.buffer.reserve(READ_BUFFER_BYTES_MIN);
+            if let Ok(0) | Err(_) = self.stream.read_buf(&mut self.buffer).await {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
     pub(super) async fn next(&mut self) -> Result<Read, FrameReadError> {
         loop {
             if let Some(frame) = self.buffered()? {

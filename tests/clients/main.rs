@@ -10,6 +10,8 @@ mod compaction;
 mod disk_faults;
 mod durability;
 mod fetch;
+mod group_bounds;
 mod groups;
 mod produce;
+mod quotas;
 mod session;

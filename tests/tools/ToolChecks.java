@@ -130,6 +130,7 @@ final class ToolChecks {
         configCommand();
         deleteRecords();
         logDirs();
+        new QuotaChecks(bootstrap, checks, this).run();
     }
 
     private void topicCommand() {

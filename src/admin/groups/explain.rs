@@ -168,6 +168,10 @@ pub fn why(cause: &Cause) -> String {
         Cause::GroupFull { max_size } => {
             format!("the group has {max_size} members already (group.max.size)")
         }
+        Cause::RecordTooLarge { bytes, max_bytes } => format!(
+            "subscriptions and assignment take {bytes} bytes, more than max.message.bytes of \
+             __consumer_offsets ({max_bytes})"
+        ),
         Cause::TopicsChanged { topics } => {
             format!("partitions of {} changed", topics.join(", "))
         }

@@ -91,7 +91,7 @@ impl Groups {
                 tombstones
             }
         };
-        self.groups.remove(id);
+        self.groups.swap_remove(id);
         turn.append(tombstones);
     }
 }

@@ -22,6 +22,8 @@ pub struct GroupConfig {
     pub offsets_retention_ms: i64,
     /// offsets.retention.check.interval.ms
     pub offsets_retention_check_interval_ms: i64,
+    /// The largest batch that the log takes: max.message.bytes of the offsets topic, or its segment.
+    pub batch_bytes_max: usize,
     pub consumer: ConsumerConfig,
     /// What groups set for themselves, by group id.
     pub overrides: HashMap<Arc<str>, GroupOverrides>,
@@ -76,6 +78,7 @@ impl Default for GroupConfig {
             offset_metadata_max_bytes: 4096,
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1000,
             offsets_retention_check_interval_ms: 600_000,
+            batch_bytes_max: 1_048_588,
             consumer: ConsumerConfig::default(),
             overrides: HashMap::new(),
         }

@@ -95,6 +95,11 @@ pub enum Cause {
     GroupFull {
         max_size: i64,
     },
+    /// The group's record does not fit a batch of `__consumer_offsets`.
+    RecordTooLarge {
+        bytes: i64,
+        max_bytes: i64,
+    },
     TopicsChanged {
         topics: Vec<Arc<str>>,
     },

@@ -24,7 +24,7 @@ impl Groups {
                 Record::Group { group, value: None } => {
                     // A consumer group that was converted has its own tombstones.
                     if let Some(Group::Classic(_)) = self.groups.get(&group) {
-                        self.groups.remove(&group);
+                        self.groups.swap_remove(&group);
                     }
                 }
                 Record::Unused { .. } => {}

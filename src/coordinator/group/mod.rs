@@ -44,8 +44,8 @@ pub use turn::Turn;
 use classic::{ClassicGroup, Tools};
 use config::GroupOverrides;
 use consumer::{ConsumerGroup, Subscriptions};
-use offsets::{Offsets, RetentionRound};
-use seeded::{Seeded, SeededMap};
+use offsets::{DeletedTopics, Offsets, RetentionRound};
+use seeded::{Seeded, SeededIndex};
 use timers::Timers;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,14 +54,18 @@ pub struct Now {
     pub wall_ms: i64,
 }
 
+/// What a member's record has beside what its request brought, and the batch around it.
+const MEMBER_RECORD_BYTES: usize = 512;
+
 /// The groups of one partition.
 pub struct Groups {
     config: GroupConfig,
     random: fastrand::Rng,
-    groups: SeededMap<Arc<str>, Group>,
+    groups: SeededIndex<Arc<str>, Group>,
     offsets: Offsets,
     timers: Timers<TimerKey>,
     retention: RetentionRound,
+    deleted_topics: DeletedTopics,
     subscriptions: Subscriptions,
 }
 
@@ -76,6 +80,8 @@ pub enum Group {
 pub enum TimerKey {
     /// offsets.retention.check.interval.ms
     Retention,
+    /// Offsets of deleted topics: the next slice of groups.
+    DeletedTopics,
     /// A member's session in a classic group, or an id that has not joined.
     ClassicSession(Arc<str>, Arc<str>),
     /// Waiting for joins.
@@ -106,10 +112,11 @@ impl Groups {
         Groups {
             config,
             random,
-            groups: SeededMap::with_hasher(hash),
+            groups: SeededIndex::with_hasher(hash),
             offsets: Offsets::new(hash),
             timers: Timers::default(),
             retention: RetentionRound::default(),
+            deleted_topics: DeletedTopics::default(),
             subscriptions: Subscriptions::default(),
         }
     }
@@ -118,6 +125,9 @@ impl Groups {
         let mut turn = Turn::new(now, topics, out);
         if input.is_oversized() {
             return refuse(&mut turn, &input, GroupError::InvalidRequest);
+        }
+        if input.member_bytes() + MEMBER_RECORD_BYTES > self.config.batch_bytes_max {
+            return refuse(&mut turn, &input, GroupError::UnknownServerError);
         }
         match input {
             Input::Join { from, client, request } => self.join(&mut turn, from, client, request),
@@ -165,11 +175,12 @@ impl Groups {
     }
 
     fn tick(&mut self, turn: &mut Turn<'_>) {
-        // One round over the retention queue a tick, whatever its timer says.
-        let mut retention_is_due = false;
+        // One slice of each walk a tick, whatever its timer says.
+        let (mut retention_is_due, mut deleted_topics_are_due) = (false, false);
         while let Some(key) = self.timers.pop_due(turn.now.monotonic_ms) {
             match &key {
                 TimerKey::Retention => retention_is_due = true,
+                TimerKey::DeletedTopics => deleted_topics_are_due = true,
                 TimerKey::ClassicSession(id, _)
                 | TimerKey::ClassicJoin(id)
                 | TimerKey::ClassicSync(id) => {
@@ -189,6 +200,14 @@ impl Groups {
         if retention_is_due {
             self.retention_due(turn);
         }
+        if deleted_topics_are_due {
+            self.deleted_topics_due(turn);
+        }
+    }
+
+    /// The largest batch that the log takes now.
+    pub fn set_batch_bytes_max(&mut self, bytes: usize) {
+        self.config.batch_bytes_max = bytes;
     }
 
     /// Monotonic; the host sends `Input::Tick` then.
@@ -206,7 +225,7 @@ impl Groups {
     fn tools<'a, 't>(
         &'a mut self,
         turn: &'a mut Turn<'t>,
-    ) -> (&'a mut SeededMap<Arc<str>, Group>, Tools<'a, 't>) {
+    ) -> (&'a mut SeededIndex<Arc<str>, Group>, Tools<'a, 't>) {
         let Groups { groups, timers, config, random, .. } = self;
         (groups, Tools { turn, timers, config, random })
     }

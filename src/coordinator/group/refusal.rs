@@ -103,6 +103,32 @@ impl Input {
     }
 }
 
+impl Input {
+    /// Names and bytes of the request that a member's record is made of: one that is too large for a batch of the log
+    /// is refused before it changes anything. Commits are measured as records (`offsets::commit`).
+    pub(super) fn member_bytes(&self) -> usize {
+        fn sum<'a>(texts: impl IntoIterator<Item = &'a StrBytes>) -> usize {
+            texts.into_iter().map(|text| text.len() + 4).sum()
+        }
+        match self {
+            Input::Join { client, request: r, .. } => {
+                let protocols: usize =
+                    r.protocols.iter().map(|p| p.name.len() + p.metadata.len() + 8).sum();
+                protocols
+                    + sum([&r.group_id, &r.member_id, &client.id, &client.host])
+                    + sum(&r.instance_id)
+            }
+            Input::ConsumerHeartbeat { client, request: r, .. } => {
+                let more = [&r.instance_id, &r.rack_id, &r.subscribed_topic_regex];
+                sum([&r.group_id, &r.member_id, &client.id, &client.host])
+                    + sum(more.into_iter().flatten())
+                    + sum(r.subscribed_topic_names.iter().flatten())
+            }
+            _ => 0,
+        }
+    }
+}
+
 /// A member id is the client's or instance's name, a hyphen and a UUID.
 const MEMBER_ID_SUFFIX: usize = 1 + 36;
 

@@ -25,8 +25,12 @@ use crate::shard::Shard;
 use crate::types::Compression;
 use crate::wire::records::BatchBuilder;
 
-/// Between a failed append or load and the next load.
+/// Between a failed append or load and the next load; after each further one twice as long, up to the second.
 const RELOAD_AFTER: Duration = Duration::from_millis(100);
+const RELOAD_AFTER_MAX: Duration = Duration::from_secs(30);
+
+/// What the batch's format puts around a record's key and value at most.
+const RECORD_FRAME_BYTES: usize = 21;
 
 type Outcome = Result<Answer, CoordinatorError>;
 
@@ -41,6 +45,8 @@ pub(super) struct Hosted {
 
 enum Phase {
     Loading,
+    /// The log can't be read: nobody is served from a part of it. It is tried again now and then.
+    Failed,
     Active(Box<Groups>),
     Ended,
 }
@@ -102,7 +108,9 @@ impl Hosted {
         let mut state = self.state.borrow_mut();
         match &state.phase {
             Phase::Loading => return Asked::Done(Err(CoordinatorError::LoadInProgress)),
-            Phase::Ended => return Asked::Done(Err(CoordinatorError::NotCoordinator)),
+            Phase::Failed | Phase::Ended => {
+                return Asked::Done(Err(CoordinatorError::NotCoordinator));
+            }
             Phase::Active(_) => {}
         }
         let id = state.next_request;
@@ -124,7 +132,7 @@ impl Hosted {
         let mut state = self.state.borrow_mut();
         match state.phase {
             Phase::Active(_) => self.step(shard, &mut state, input, None),
-            Phase::Loading if matches!(input, Input::TopicsDeleted { .. }) => {
+            Phase::Loading | Phase::Failed if matches!(input, Input::TopicsDeleted { .. }) => {
                 state.missed.push(input);
             }
             _ => {}
@@ -142,6 +150,7 @@ impl Hosted {
         let mut effects = std::mem::take(&mut state.scratch);
         let deadline = {
             let Phase::Active(groups) = &mut state.phase else { return };
+            groups.set_batch_bytes_max(self.partition.batch_bytes_max());
             groups.step(clock(), &ImageTopics(shard.image()), input, &mut effects);
             groups.next_deadline_ms()
         };
@@ -162,7 +171,7 @@ impl Hosted {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Append { records, transactional: None } => {
-                    append(shard, state, &records);
+                    append(shard, state, &records, self.partition.batch_bytes_max());
                 }
                 // TxnOffsetCommit is not served yet.
                 Effect::Append { transactional: Some(_), .. } => {}
@@ -183,11 +192,13 @@ impl Hosted {
     /// The coordinator's own task.
     pub async fn run(self: Rc<Self>, shard: Rc<Shard>) {
         let mut complained = None;
+        let mut pause = RELOAD_AFTER;
         while !self.is_over(&shard) {
             let config = group_config(&shard.config, &shard.image());
             match load::load(&shard, &self.partition, config).await {
                 Ok(groups) => {
                     complained = None;
+                    pause = RELOAD_AFTER;
                     if self.activate(&shard, groups) {
                         self.serve(&shard).await;
                     }
@@ -196,14 +207,19 @@ impl Hosted {
                     let why = e.to_string();
                     if complained.as_ref() != Some(&why) && !self.is_over(&shard) {
                         tracing::error!(partition = %self.partition.topic_partition, why,
-                            "the coordinator can't be loaded: its groups wait");
+                            "the coordinator of this partition's groups can't be loaded: they get \
+                             NOT_COORDINATOR. If the files are damaged: stop the broker and put back a \
+                             copy of the partition's directory, or move the directory away; its groups \
+                             then begin without committed offsets");
                         complained = Some(why);
                     }
+                    self.drop_groups(Phase::Failed, CoordinatorError::NotCoordinator);
+                    pause = (pause * 2).min(RELOAD_AFTER_MAX);
                 }
             }
             if !self.is_over(&shard) {
                 let woken = self.wake.notified();
-                select(pin!(woken), pin!(runtime::sleep(RELOAD_AFTER))).await;
+                select(pin!(woken), pin!(runtime::sleep(pause))).await;
             }
         }
         self.end();
@@ -262,8 +278,9 @@ impl Hosted {
             };
             match deadline {
                 Some(at) if at <= clock().monotonic_ms => {
-                    let mut state = self.state.borrow_mut();
-                    self.step(shard, &mut state, Input::Tick, None);
+                    self.step(shard, &mut self.state.borrow_mut(), Input::Tick, None);
+                    // A long walk over the groups is cut into ticks: others have their turn between them.
+                    runtime::yield_now().await;
                 }
                 Some(at) => {
                     self.asleep_until_ms.set(at);
@@ -331,6 +348,12 @@ impl State {
         }
     }
 
+    fn begin_batch(&mut self, shard: &Shard) {
+        let codec: Compression = shard.config.groups.offsets.topic_compression;
+        self.batches.push(BatchBuilder::new(codec));
+        self.made += 1;
+    }
+
     fn commit(&mut self, number: u64) {
         self.committed = self.committed.max(number);
         while self.held.front().is_some_and(|(needs, ..)| *needs <= number) {
@@ -341,25 +364,34 @@ impl State {
     }
 }
 
-/// Records of one step stay in one batch: all of them count, or none.
-fn append(shard: &Shard, state: &mut State, records: &[Record]) {
+/// Records of one step stay in one batch: all of them count, or none. A step of more records than a batch may have
+/// (a target of thousands of members) is cut: the group's epoch is among the first, so that what a crash
+/// leaves of it is a target to be computed again.
+fn append(shard: &Shard, state: &mut State, records: &[Record], bytes_max: usize) {
     let now_ms = runtime::wall_clock_ms();
     let mut encoded = Vec::with_capacity(records.len());
     let mut bytes = 0;
     for record in records {
         let (mut key, mut value) = (Vec::new(), Vec::new());
         let has_value = record.encode(&mut key, &mut value);
-        bytes += key.len() + value.len();
+        bytes += key.len() + value.len() + RECORD_FRAME_BYTES;
         encoded.push((key, has_value.then_some(value)));
     }
-    let fits = state.batches.last().is_some_and(|b| b.len() + bytes <= GROUP_BATCH_BYTES);
-    if !fits {
-        let codec: Compression = shard.config.groups.offsets.topic_compression;
-        state.batches.push(BatchBuilder::new(codec));
-        state.made += 1;
+    let fits = |batch: &BatchBuilder, more: usize, max| batch.len() + more <= max;
+    let together = bytes_max.min(GROUP_BATCH_BYTES);
+    if !state.batches.last().is_some_and(|batch| fits(batch, bytes, together)) {
+        state.begin_batch(shard);
     }
-    if let Some(batch) = state.batches.last_mut() {
-        for (key, value) in &encoded {
+    for (key, value) in &encoded {
+        let more = key.len() + value.as_ref().map_or(0, Vec::len) + RECORD_FRAME_BYTES;
+        let room = state
+            .batches
+            .last()
+            .is_some_and(|batch| batch.is_empty() || fits(batch, more, bytes_max));
+        if !room {
+            state.begin_batch(shard);
+        }
+        if let Some(batch) = state.batches.last_mut() {
             batch.push(now_ms, Some(key), value.as_deref(), &[]);
         }
     }

@@ -15,11 +15,21 @@ use crate::wire::records;
 /// Bad records of one load that are named one by one; the rest is counted.
 const BAD_RECORDS_NAMED: usize = 20;
 
+/// Where the log could not be read, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("at or after offset {offset}: {why}")]
+pub(super) struct LoadError {
+    offset: Offset,
+    why: PartitionError,
+}
+
+/// A batch that can't be read ends it: what it had may be the newest commit of any group, and to serve an
+/// older one would have consumers read again, or lose, what nobody knows of. (Kafka's loader does the same.)
 pub(super) async fn load(
     shard: &Rc<Shard>,
     partition: &Rc<Partition>,
     config: GroupConfig,
-) -> Result<Box<Groups>, PartitionError> {
+) -> Result<Box<Groups>, LoadError> {
     let begun = runtime::now();
     let mut loading = Loading {
         partition,
@@ -27,7 +37,8 @@ pub(super) async fn load(
         records: 0,
         bad: 0,
     };
-    let mut offset = partition.list_offset(OffsetQuery::Earliest).await?.offset;
+    let earliest = partition.list_offset(OffsetQuery::Earliest).await;
+    let mut offset = earliest.map_err(|why| LoadError { offset: 0, why })?.offset;
     let end = partition.high_watermark();
     while offset < end && !shard.is_stopping() {
         let spec = FetchSpec {
@@ -39,14 +50,16 @@ pub(super) async fn load(
             only_sent: false,
         };
         let fetched = partition.fetch(&spec, spec.max_bytes, true, &shard.read_means).await;
-        if let Some(error) = fetched.error {
-            return Err(error);
+        if let Some(why) = fetched.error {
+            return Err(LoadError { offset, why });
         }
         let before = offset;
         for chunk in &fetched.records.chunks {
             for batch in record_batch::split(chunk) {
-                let (header, bytes) =
-                    batch.map_err(|e| PartitionError::CorruptMessage(e.to_string()))?;
+                let (header, bytes) = batch.map_err(|e| {
+                    let why = PartitionError::CorruptMessage(e.to_string());
+                    LoadError { offset, why }
+                })?;
                 loading.batch(&header, bytes, offset);
                 offset = header.last_offset() + 1;
                 runtime::yield_if_needed().await;

@@ -62,6 +62,8 @@ pub(super) static REQUESTS: &[Request] = &[
             (1, END, BOOL),
         ],
     ),
+    // UnregisterBroker
+    request(64, 0, 0, &[(0, END, I32)]),
     // DescribeTransactions
     request(65, 0, 0, &[(0, END, Texts)]),
     // ListTransactions

@@ -128,6 +128,10 @@ impl ClassicGroup {
         old: &Arc<str>,
         new: &Arc<str>,
     ) {
+        if self.state == Stable && !self.has_room_for(cx, old, request) {
+            let error = GroupError::UnknownServerError;
+            return cx.turn.answer(from, Answer::Join(refused(error, &request.member_id)));
+        }
         let old_leader = self.leader_text();
         self.replace(cx, old, new);
         self.update(new, request);
@@ -150,6 +154,16 @@ impl ClassicGroup {
         }
         self.wait_to_join(cx, new, from);
         self.rebalance(cx, Some(new), cause);
+    }
+
+    /// Whether the group's record fits the log with what the static member says now.
+    fn has_room_for(&self, cx: &Tools<'_, '_>, old: &str, request: &JoinRequest) -> bool {
+        let Some(protocol) = self.protocol.as_deref() else { return true };
+        let said = request.protocols.iter().find(|p| *p.name == *protocol);
+        let had = self.members[old].metadata(protocol).len();
+        let bytes = self.record_bytes() - had + said.map_or(0, |p| p.metadata.len());
+        // The names of the client and of the new member are not in the sum yet.
+        bytes + MEMBER_NAMES_BYTES <= cx.config.batch_bytes_max
     }
 
     fn join_again(&mut self, cx: &mut Tools<'_, '_>, from: RequestId, request: &JoinRequest) {
@@ -224,6 +238,9 @@ impl ClassicGroup {
         self.members.get(id).ok_or(GroupError::UnknownMemberId)
     }
 }
+
+/// A client's id and address, and a member id that is made of the former.
+const MEMBER_NAMES_BYTES: usize = 1024;
 
 fn refused(error: GroupError, id: &str) -> JoinAnswer {
     JoinAnswer::refused(error, text(id))

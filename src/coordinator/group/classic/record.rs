@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use super::{ClassicGroup, ClassicMember, ClassicState};
-use crate::coordinator::group::records::{GroupValue, MemberValue, Record};
+use crate::coordinator::group::records::{
+    BATCH_BYTES, GroupValue, MemberValue, RECORD_BYTES, Record,
+};
 
 impl ClassicGroup {
     /// The group as it stands.
@@ -28,6 +30,26 @@ impl ClassicGroup {
             state_ms: self.state_ms,
             members: members.collect(),
         })
+    }
+
+    /// What its record takes in a batch of the log at most.
+    pub(super) fn record_bytes(&self) -> usize {
+        let member = |member: &ClassicMember| {
+            let protocol = self.protocol.as_deref();
+            let metadata = protocol.map_or(0, |p| member.metadata(p).len());
+            let ids = [&member.id, &member.client_id, &member.client_host];
+            RECORD_BYTES
+                + ids.into_iter().map(|id| id.len()).sum::<usize>()
+                + member.instance_id.as_ref().map_or(0, |id| id.len())
+                + metadata
+                + member.assignment.len()
+        };
+        let names = [&self.protocol_type, &self.protocol, &self.leader];
+        BATCH_BYTES
+            + RECORD_BYTES
+            + self.id.len()
+            + names.into_iter().flatten().map(|name| name.len()).sum::<usize>()
+            + self.members.values().map(member).sum::<usize>()
     }
 
     /// Of a group that was made by its first join, which is not through.

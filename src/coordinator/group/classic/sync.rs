@@ -73,6 +73,10 @@ impl ClassicGroup {
             let part = parts.get(&*member.id).copied();
             member.assignment = part.map(|p| Bytes::copy_from_slice(p)).unwrap_or_default();
         }
+        let bytes = self.record_bytes();
+        if bytes > cx.config.batch_bytes_max {
+            return self.fail_assignment(cx, bytes);
+        }
         self.enter(cx, Stable);
         cx.turn.append(vec![self.to_record()]);
         let waiting: Vec<_> = self
@@ -86,6 +90,24 @@ impl ClassicGroup {
         }
         let leader = self.members.get(request.member_id.as_str());
         self.event(cx, EventKind::RebalanceCompleted, leader, Cause::AllMembersJoined);
+    }
+
+    /// Its record would not fit a batch of the log: everybody is told, and joins again, as when Kafka's append fails.
+    fn fail_assignment(&mut self, cx: &mut Tools<'_, '_>, bytes: usize) {
+        let mut told = Vec::new();
+        for member in self.members.values_mut() {
+            member.assignment.clear();
+            if let Some(from) = member.syncing.take() {
+                let failed = SyncAnswer::refused(GroupError::UnknownServerError);
+                cx.turn.answer(from, Answer::Sync(failed));
+                told.push(member.id.clone());
+            }
+        }
+        for id in &told {
+            self.arm_session(cx, id);
+        }
+        let max_bytes = cx.config.batch_bytes_max as i64;
+        self.prepare(cx, None, Cause::RecordTooLarge { bytes: bytes as i64, max_bytes });
     }
 
     fn part_of(&self, id: &str) -> SyncAnswer {

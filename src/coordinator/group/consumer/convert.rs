@@ -17,8 +17,11 @@ use super::subscriptions::Subscriptions;
 use crate::coordinator::group::GroupError;
 use crate::coordinator::group::assignor::Assignment;
 use crate::coordinator::group::config::{GroupConfig, MigrationPolicy};
-use crate::coordinator::group::records::{ClassicMemberValue, ConsumerMemberValue, Record};
+use crate::coordinator::group::records::{
+    BATCH_BYTES, ClassicMemberValue, ConsumerMemberValue, RECORD_BYTES, Record,
+};
 use crate::coordinator::group::topics::Topics;
+use crate::limits::TOPIC_NAME_BYTES;
 
 /// A classic group of consumers as it is handed over, either way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,6 +169,7 @@ impl ConsumerGroup {
             && self.classic_members - classic_leaving.count() == left
             && config.consumer.migration.downgrades()
             && left <= config.max_size
+            && self.fits_as_classic(config)
     }
 
     /// The last member of the consumer protocol is a static one whom a classic member replaces.
@@ -174,6 +178,24 @@ impl ConsumerGroup {
             && self.classic_members == self.len() - 1
             && config.consumer.migration.downgrades()
             && self.len() <= config.max_size
+            && self.fits_as_classic(config)
+    }
+
+    /// The classic group's one record would fit a batch of the log: else the group stays what it is.
+    fn fits_as_classic(&self, config: &GroupConfig) -> bool {
+        let seat = |member: &Member| {
+            let about = &member.about;
+            let names = [Some(&member.id), about.instance_id.as_ref()];
+            let more = [Some(&about.client_id), Some(&about.client_host)];
+            let said = about.classic.iter().flat_map(|classic| &classic.protocols);
+            let target = self.target_of(&member.id).topics();
+            RECORD_BYTES
+                + names.into_iter().chain(more).flatten().map(|name| name.len()).sum::<usize>()
+                + said.map(|(_, metadata)| metadata.len()).max().unwrap_or(0)
+                + target.iter().map(|(_, all)| TOPIC_NAME_BYTES + 8 + 4 * all.len()).sum::<usize>()
+        };
+        let members = self.members.values().map(seat).sum::<usize>();
+        BATCH_BYTES + RECORD_BYTES + self.id.len() + members <= config.batch_bytes_max
     }
 
     /// The tombstones of all that it has in the log, then what the classic group starts with. The classic group's own

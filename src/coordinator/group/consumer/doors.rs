@@ -192,7 +192,7 @@ impl Groups {
         match self.groups.get_mut(id) {
             Some(Group::Consumer(group)) => {
                 if !group.apply(record) {
-                    self.groups.remove(id);
+                    self.groups.swap_remove(id);
                 }
             }
             _ if tombstone => {}

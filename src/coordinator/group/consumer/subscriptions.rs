@@ -11,7 +11,7 @@ use super::hash::{group_hash, topic_hash};
 use super::member::Member;
 use super::re2;
 use crate::coordinator::group::assignor::TopicSet;
-use crate::coordinator::group::records::ConsumerRegexValue;
+use crate::coordinator::group::records::{BATCH_BYTES, ConsumerRegexValue, RECORD_BYTES};
 use crate::coordinator::group::topics::Topics;
 use crate::limits::{GROUP_REGEX_NESTING, GROUP_REGEX_PROGRAM_BYTES, GROUP_REGEXES_COMPILED};
 use crate::types::TopicId;
@@ -32,6 +32,11 @@ impl Resolved {
             version: value.version,
             at_ms: value.at_ms,
         }
+    }
+
+    /// What its record takes in a batch at most, beside the names in its key.
+    pub fn record_bytes(&self) -> usize {
+        BATCH_BYTES + RECORD_BYTES + self.topics.iter().map(|topic| topic.len() + 5).sum::<usize>()
     }
 
     pub fn to_record(&self) -> ConsumerRegexValue {

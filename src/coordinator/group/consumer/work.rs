@@ -75,6 +75,12 @@ impl Work<'_, '_> {
             }
             let resolved = self.subscriptions.resolve(&regex, self.turn.topics, now_ms);
             changed |= known.is_none_or(|known| known.topics != resolved.topics);
+            let key_bytes = self.group.id.len() + regex.len();
+            if resolved.record_bytes() + key_bytes > self.config.batch_bytes_max {
+                // More names than the log takes in one record: it is matched again after a load.
+                self.group.put_resolved(&regex, Some(resolved));
+                continue;
+            }
             self.pen().regex(&regex, Some(&resolved));
         }
         changed

@@ -9,7 +9,7 @@ use crate::coordinator::group::classic::{ClassicState, name};
 use crate::coordinator::group::consumer::CommitFrom;
 use crate::coordinator::group::consumer::ConsumerGroup;
 use crate::coordinator::group::input::{CommitRequest, CommitTopic, TxnCommitRequest};
-use crate::coordinator::group::records::{OffsetValue, Record};
+use crate::coordinator::group::records::{BATCH_BYTES, OffsetValue, RECORD_BYTES, Record};
 use crate::coordinator::group::{
     Cause, Client, Event, EventKind, Group, GroupError, Groups, Producer, RequestId, Turn,
 };
@@ -210,6 +210,10 @@ impl Groups {
             }
             answer.push(CommittedTopic { name: topic.name.clone(), id: topic.id, partitions });
         }
+        // Known before anything is changed: it would not fit a batch of the log.
+        if batch_bytes(&records) > self.config.batch_bytes_max {
+            return Err(GroupError::UnknownServerError);
+        }
         Ok(Prepared { records, answer })
     }
 
@@ -253,6 +257,18 @@ fn check_consumer<'a>(
     let member = group.check_commit(from).map_err(|(error, _)| error)?;
     let is_behind = member.is_some();
     Ok(Check::Member { id: from.member_id, epoch: from.epoch, is_behind })
+}
+
+/// What the records of a commit take at most.
+fn batch_bytes(records: &[Record]) -> usize {
+    let bytes = |record: &Record| match record {
+        Record::Offset { group, topic, value, .. } => {
+            let metadata = value.as_ref().map_or(0, |value| value.metadata.len());
+            RECORD_BYTES + group.len() + topic.len() + metadata
+        }
+        _ => 0,
+    };
+    BATCH_BYTES + records.iter().map(bytes).sum::<usize>()
 }
 
 /// Kafka counts what Java does: UTF-16 units, of which a text never has more than bytes.

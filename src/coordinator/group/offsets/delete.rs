@@ -1,4 +1,4 @@
-//! OffsetDelete (KIP-496), the offsets of deleted topics, and tombstones of all that a group has.
+//! OffsetDelete (KIP-496), and tombstones of all that a group has.
 
 use std::sync::Arc;
 
@@ -10,7 +10,6 @@ use crate::coordinator::group::{
     Cause, Client, EventKind, Group, GroupError, Groups, RequestId, Turn,
 };
 use crate::limits::GROUP_TOMBSTONES_IN_BATCH;
-use crate::types::TopicId;
 
 impl Groups {
     pub(in crate::coordinator::group) fn delete_offsets(
@@ -65,37 +64,6 @@ impl Groups {
             });
         }
         Ok((tombstones, answer))
-    }
-
-    /// A deleted topic's offsets go, of whatever group; those of another topic of that name stay.
-    pub(in crate::coordinator::group) fn topics_deleted(
-        &mut self,
-        turn: &mut Turn<'_>,
-        topics: &[(kafka_protocol::protocol::StrBytes, TopicId)],
-    ) {
-        for (topic, id) in topics {
-            let topic_name = name(topic);
-            let mut found: Vec<(Arc<str>, Vec<i32>)> = Vec::new();
-            for (group, offsets) in &self.offsets.groups {
-                let Some(rows) = offsets.topics.get(topic.as_str()) else { continue };
-                let gone = rows.iter().filter(|r| r.topic_id.is_nil() || r.topic_id == *id);
-                found.push((group.clone(), gone.map(|r| r.partition).collect()));
-            }
-            for (group, partition) in self.offsets.pending_of_topic(topic, *id) {
-                found.push((group, vec![partition]));
-            }
-            found.sort();
-            for (group, partitions) in found {
-                if partitions.is_empty() {
-                    continue;
-                }
-                let cause =
-                    Cause::TopicDeleted { topic: topic_name.clone(), offsets: partitions.len() };
-                self.group_event(turn, &group, EventKind::OffsetsDeleted, None, cause);
-                let tombstones = partitions.iter().map(|p| tombstone(&group, &topic_name, *p));
-                self.append_tombstones(turn, tombstones.collect());
-            }
-        }
     }
 
     /// Of everything that the group has, pending or not.

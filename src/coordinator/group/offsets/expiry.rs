@@ -12,9 +12,9 @@ use crate::limits::GROUP_OFFSETS_EXPIRED_AT_ONCE;
 
 use super::delete::tombstone;
 
-/// Groups that the round under way has still to look at.
+/// How many groups the round under way has still to look at: it goes from the last to the first.
 #[derive(Debug, Default)]
-pub struct RetentionRound(Vec<Arc<str>>);
+pub struct RetentionRound(usize);
 
 impl Groups {
     pub(in crate::coordinator::group) fn arm_retention(&mut self, turn: &Turn<'_>) {
@@ -23,19 +23,24 @@ impl Groups {
     }
 
     pub(in crate::coordinator::group) fn retention_due(&mut self, turn: &mut Turn<'_>) {
-        if self.retention.0.is_empty() {
-            self.retention.0 = self.groups.keys().cloned().collect();
-            self.retention.0.sort_unstable_by(|a, b| b.cmp(a));
+        if self.retention.0 == 0 {
+            self.retention.0 = self.groups.len();
         }
         let mut seen = 0;
         while seen < GROUP_OFFSETS_EXPIRED_AT_ONCE {
-            let Some(group) = self.retention.0.pop() else { return self.arm_retention(turn) };
+            let next = self.retention.0.min(self.groups.len()).checked_sub(1);
+            let Some((group, _)) = next.and_then(|at| self.groups.get_index(at)) else {
+                self.retention.0 = 0;
+                return self.arm_retention(turn);
+            };
+            let group = group.clone();
+            self.retention.0 = next.unwrap_or(0);
             seen += 1 + self.expire_group(turn, &group);
         }
-        match self.retention.0.is_empty() {
-            true => self.arm_retention(turn),
+        match self.retention.0 {
+            0 => self.arm_retention(turn),
             // The rest as soon as others have had their turn.
-            false => self.timers.arm(&TimerKey::Retention, turn.now.monotonic_ms),
+            _ => self.timers.arm(&TimerKey::Retention, turn.now.monotonic_ms),
         }
     }
 

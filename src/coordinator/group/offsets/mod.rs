@@ -1,12 +1,13 @@
 //! Committed offsets of one `Groups`, and those of open transactions. What a record says, and nothing else: `put`,
 //! `remove` and `complete` are all that changes them, while loading and after a step alike.
 //!
-//! `commit`, `fetch`, `delete`, `expiry` are the requests and what time does. Loading allocates what is stored and no
+//! `commit`, `fetch`, `delete` are the requests, `deleted_topics` and `expiry` what goes by itself. Loading allocates what is stored and no
 //! more: a group's name, a topic's name in it, and a row for each partition.
 //! Invariant: the rows of a topic are sorted by partition; `count` is their number over all groups.
 
 mod commit;
 mod delete;
+mod deleted_topics;
 mod expiry;
 mod fetch;
 #[cfg(test)]
@@ -16,15 +17,16 @@ mod transactions;
 use std::sync::Arc;
 
 use super::records::OffsetValueRef;
-use super::seeded::{Seeded, SeededMap};
+use super::seeded::{Seeded, SeededIndex, SeededMap};
 use crate::types::TopicId;
 
+pub use deleted_topics::DeletedTopics;
 pub use expiry::RetentionRound;
 use transactions::Transactions;
 
 #[derive(Debug)]
 pub struct Offsets {
-    groups: SeededMap<Arc<str>, GroupOffsets>,
+    groups: SeededIndex<Arc<str>, GroupOffsets>,
     transactions: Transactions,
     hash: Seeded,
     count: usize,
@@ -54,7 +56,7 @@ pub struct StoredOffset {
 impl Offsets {
     pub fn new(hash: Seeded) -> Offsets {
         Offsets {
-            groups: SeededMap::with_hasher(hash),
+            groups: SeededIndex::with_hasher(hash),
             transactions: Transactions::default(),
             hash,
             count: 0,
@@ -108,7 +110,7 @@ impl Offsets {
         }
         self.count -= 1;
         if offsets.topics.is_empty() {
-            self.groups.remove(group);
+            self.groups.swap_remove(group);
         }
     }
 }

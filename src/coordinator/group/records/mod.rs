@@ -28,6 +28,13 @@ pub struct LoadedRecord<'a> {
 #[error("{0}")]
 pub struct BadRecord(pub String);
 
+/// The header of a batch.
+pub const BATCH_BYTES: usize = 61;
+
+/// What the fields of fixed length of an offset's record or a group's, those of its key and of the batch's format
+/// (at most 21) take at most. A group's record has less for each of its members.
+pub const RECORD_BYTES: usize = 96;
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     Offset {
