@@ -16,12 +16,16 @@ mod client;
 mod compacted;
 #[path = "simulator/consumer.rs"]
 mod consumer;
+#[path = "simulator/coordinator.rs"]
+mod coordinator;
 #[path = "simulator/group.rs"]
 mod group;
 #[path = "simulator/group_member.rs"]
 mod group_member;
 #[path = "simulator/history.rs"]
 mod history;
+#[path = "simulator/machine.rs"]
+mod machine;
 #[path = "simulator/plan.rs"]
 mod plan;
 #[path = "simulator/producer.rs"]

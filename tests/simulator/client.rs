@@ -17,6 +17,7 @@ use crate::history::batch_at;
 
 /// How long a client waits for an answer. Longer than most stalls, shorter than some.
 pub const LIMIT: Duration = Duration::from_secs(3);
+const TOPIC_ALREADY_EXISTS: i16 = 36;
 const BOOTSTRAP: &str = "10.0.0.1:9092";
 
 pub struct Client {
@@ -189,5 +190,40 @@ pub async fn read_partition(
             at += bytes.len();
         }
         whole.bytes.extend(read);
+    }
+}
+
+/// The same, through whatever is transient.
+pub async fn read_at_last(client: &mut Client, topic: &str, partition: i32) -> WholePartition {
+    loop {
+        match read_partition(client, topic, partition).await {
+            Ok(whole) => return whole,
+            Err(e) => {
+                expect_transient("reader", &e);
+                client.rest().await;
+            }
+        }
+    }
+}
+
+/// A topic is there when this ends; an earlier attempt may have made it without an answer.
+pub async fn create_at_last(
+    client: &mut Client,
+    name: &str,
+    partitions: i32,
+    configs: &[(&str, &str)],
+) {
+    loop {
+        let created = match client.any().await {
+            Ok(c) => c.create_topic(name, partitions, 1, configs, LIMIT).await,
+            Err(e) => Err(e),
+        };
+        match created {
+            Ok(()) | Err(ClientError::Broker { code: TOPIC_ALREADY_EXISTS, .. }) => return,
+            Err(e) => {
+                expect_transient("admin", &e);
+                client.rest().await;
+            }
+        }
     }
 }

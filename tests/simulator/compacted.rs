@@ -11,15 +11,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use spindle::client::ClientError;
-use spindle::runtime::mailbox::OneshotSender;
-use spindle::runtime::sim::{self, ProcessId, Simulation};
+use spindle::runtime::sim::Simulation;
 use spindle::runtime::{sleep, spawn, timeout, wall_clock_ms};
 use spindle::types::Compression;
 use spindle::wire::records::{BatchBuilder, for_each_record};
 
-use crate::broker::{Counters, spawn_broker};
-use crate::client::{Client, LIMIT, expect_transient, read_partition};
+use crate::client::{Client, LIMIT, create_at_last, expect_transient, read_at_last};
 use crate::history::batch_at;
+use crate::machine::Machine;
 
 const MACHINE: &str = "compacting-machine";
 const TOPIC: &str = "table";
@@ -29,9 +28,7 @@ const DELETE_RETENTION_MS: i64 = 400;
 
 struct Table {
     rng: RefCell<fastrand::Rng>,
-    pid: Cell<Option<ProcessId>>,
-    stop: RefCell<Option<OneshotSender<()>>>,
-    counters: Counters,
+    machine: Machine,
     runs: Cell<u64>,
     /// Key and number of every record that was sent, by number; odd ones of a key may be tombstones.
     sent: RefCell<BTreeMap<u64, (usize, bool)>>,
@@ -68,42 +65,25 @@ fn overrides(rng: &mut fastrand::Rng) -> Vec<String> {
 }
 
 impl Table {
-    fn start(self: &Rc<Self>, overrides: &[String]) {
-        let (pid, stop) = spawn_broker(MACHINE, overrides.to_vec(), self.counters.clone());
-        self.pid.set(Some(pid));
-        self.stop.replace(Some(stop));
-    }
-
     fn note_runs(&self) {
-        let runs: u64 = self.counters.take().iter().map(|c| c.cleaner_runs.get()).sum();
+        let runs: u64 = self.machine.counters.take().iter().map(|c| c.cleaner_runs.get()).sum();
         self.runs.set(self.runs.get() + runs);
     }
 
-    async fn fault(self: &Rc<Self>, overrides: &[String]) {
+    async fn fault(&self) {
         let kind = self.rng.borrow_mut().u8(..4);
-        let Some(pid) = self.pid.get().filter(|pid| sim::is_alive(*pid)) else { return };
+        if !self.machine.is_up() {
+            return;
+        }
         match kind {
-            0 => {
-                sim::note("fault: clean stop", 0, 0);
-                if let Some(stop) = self.stop.take() {
-                    let _ = stop.send(());
-                }
-                let ended = timeout(PROGRESS_LIMIT, sim::wait_exit(pid)).await;
-                assert!(ended.is_some(), "a clean stop does not end");
-            }
-            1 => {
-                sim::note("fault: kill", 0, 0);
-                sim::kill(pid);
-            }
-            _ => {
-                sim::note("fault: power cut", 0, 0);
-                sim::power_cut(MACHINE);
-            }
+            0 => self.machine.clean_stop().await,
+            1 => self.machine.kill(),
+            _ => self.machine.power_cut(),
         }
         self.note_runs();
         let down = Duration::from_millis(self.rng.borrow_mut().u64(0..100));
         sleep(down).await;
-        self.start(overrides);
+        self.machine.start();
     }
 
     async fn write(self: Rc<Self>) {
@@ -161,15 +141,7 @@ impl Table {
     async fn check(&self, client: &mut Client) -> usize {
         let acked_before = self.acked.borrow().clone();
         let floor_before = self.floor.borrow().clone();
-        let whole = loop {
-            match read_partition(client, TOPIC, 0).await {
-                Ok(whole) => break whole,
-                Err(e) => {
-                    expect_transient("reader", &e);
-                    client.rest().await;
-                }
-            }
-        };
+        let whole = read_at_last(client, TOPIC, 0).await;
         assert_eq!(whole.log_start, 0);
         assert!(whole.high_watermark >= self.end.get(), "the end went back");
         self.end.set(whole.high_watermark);
@@ -233,9 +205,7 @@ async fn scenario(seed: u64) -> (u64, usize) {
     let faults = rng.usize(3..8);
     let table = Rc::new(Table {
         rng: RefCell::new(rng),
-        pid: Cell::new(None),
-        stop: RefCell::new(None),
-        counters: Rc::default(),
+        machine: Machine::new(MACHINE, overrides),
         runs: Cell::new(0),
         sent: RefCell::default(),
         acked: RefCell::default(),
@@ -244,22 +214,10 @@ async fn scenario(seed: u64) -> (u64, usize) {
         end: Cell::new(0),
         writing: Cell::new(true),
     });
-    table.start(&overrides);
+    table.machine.start();
     let mut client = Client::new("reader".into());
     let configs: Vec<(&str, &str)> = configs.iter().map(|(k, v)| (*k, v.as_str())).collect();
-    loop {
-        let created = match client.any().await {
-            Ok(c) => c.create_topic(TOPIC, 1, 1, &configs, LIMIT).await,
-            Err(e) => Err(e),
-        };
-        match created {
-            Ok(()) | Err(ClientError::Broker { code: 36, .. }) => break,
-            Err(e) => {
-                expect_transient("admin", &e);
-                client.rest().await;
-            }
-        }
-    }
+    create_at_last(&mut client, TOPIC, 1, &configs).await;
     spawn(table.clone().write());
     for _ in 0..faults {
         let pause = table.rng.borrow_mut().u64(50..1500);
@@ -267,7 +225,7 @@ async fn scenario(seed: u64) -> (u64, usize) {
         if table.rng.borrow_mut().bool() {
             table.check(&mut client).await;
         }
-        table.fault(&overrides).await;
+        table.fault().await;
     }
     sleep(Duration::from_millis(500)).await;
     table.writing.set(false);

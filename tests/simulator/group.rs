@@ -10,17 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use spindle::client::ClientError;
 use spindle::coordinator::group::Record;
-use spindle::runtime::mailbox::OneshotSender;
-use spindle::runtime::sim::{self, ProcessId, Simulation};
+use spindle::runtime::sim::{self, Simulation};
 use spindle::runtime::{sleep, spawn, timeout};
-use spindle::wire::records::for_each_record;
 
-use crate::broker::{Counters, spawn_broker};
-use crate::client::{Client, LIMIT, expect_transient, read_partition};
-use crate::group_member::{self, Member};
-use crate::history::batch_at;
+use crate::client::{Client, LIMIT, create_at_last};
+use crate::coordinator::{committed, logged};
+use crate::group_member::Member;
+use crate::machine::Machine;
 
 const MACHINE: &str = "group-machine";
 pub const TOPIC: &str = "shared";
@@ -55,9 +52,7 @@ impl Commit {
 /// What all members know together, which no member may know.
 pub struct World {
     pub rng: RefCell<fastrand::Rng>,
-    pid: Cell<Option<ProcessId>>,
-    stop: RefCell<Option<OneshotSender<()>>>,
-    counters: Counters,
+    machine: Machine,
     /// (generation, partition) -> the member that was told to own it.
     pub owners: RefCell<BTreeMap<(i32, i32), String>>,
     /// Members that are in a generation now, and their partitions.
@@ -90,41 +85,24 @@ fn overrides(rng: &mut fastrand::Rng) -> Vec<String> {
 }
 
 impl World {
-    fn start(&self, overrides: &[String]) {
-        let (pid, stop) = spawn_broker(MACHINE, overrides.to_vec(), self.counters.clone());
-        self.pid.set(Some(pid));
-        self.stop.replace(Some(stop));
-    }
-
-    async fn fault(&self, overrides: &[String]) {
+    async fn fault(&self) {
         let kind = self.rng.borrow_mut().u8(..4);
-        let Some(pid) = self.pid.get().filter(|pid| sim::is_alive(*pid)) else { return };
+        if !self.machine.is_up() {
+            return;
+        }
         match kind {
-            0 => {
-                sim::note("fault: clean stop", 0, 0);
-                if let Some(stop) = self.stop.take() {
-                    let _ = stop.send(());
-                }
-                let ended = timeout(PROGRESS_LIMIT, sim::wait_exit(pid)).await;
-                assert!(ended.is_some(), "a clean stop does not end");
-            }
+            0 => self.machine.clean_stop().await,
             1 => {
                 sim::note("fault: cut connections", 0, 0);
                 sim::cut_connections();
                 return;
             }
-            2 => {
-                sim::note("fault: kill", 0, 0);
-                sim::kill(pid);
-            }
-            _ => {
-                sim::note("fault: power cut", 0, 0);
-                sim::power_cut(MACHINE);
-            }
+            2 => self.machine.kill(),
+            _ => self.machine.power_cut(),
         }
         let down = self.rng.borrow_mut().u64(0..400);
         sleep(Duration::from_millis(down)).await;
-        self.start(overrides);
+        self.machine.start();
     }
 
     pub fn spawn_member(self: &Rc<Self>, name: String) {
@@ -160,9 +138,7 @@ async fn scenario(seed: u64) -> (i32, usize) {
     let faults = rng.usize(3..8);
     let world = Rc::new(World {
         rng: RefCell::new(rng),
-        pid: Cell::new(None),
-        stop: RefCell::new(None),
-        counters: Rc::default(),
+        machine: Machine::new(MACHINE, overrides),
         owners: RefCell::default(),
         settled: RefCell::default(),
         alive: Cell::new(0),
@@ -171,28 +147,16 @@ async fn scenario(seed: u64) -> (i32, usize) {
         acked: RefCell::default(),
         late: RefCell::default(),
     });
-    world.start(&overrides);
+    world.machine.start();
     let mut client = Client::new("admin".into());
-    loop {
-        let created = match client.any().await {
-            Ok(c) => c.create_topic(TOPIC, PARTITIONS, 1, &[], LIMIT).await,
-            Err(e) => Err(e),
-        };
-        match created {
-            Ok(()) | Err(ClientError::Broker { code: 36, .. }) => break,
-            Err(e) => {
-                expect_transient("admin", &e);
-                client.rest().await;
-            }
-        }
-    }
+    create_at_last(&mut client, TOPIC, PARTITIONS, &[]).await;
     for n in 0..MEMBERS {
         world.spawn_member(format!("m{n}"));
     }
     for _ in 0..faults {
         let pause = world.rng.borrow_mut().u64(50..3000);
         sleep(Duration::from_millis(pause)).await;
-        world.fault(&overrides).await;
+        world.fault().await;
     }
     world.calm.set(true);
     let converge = async {
@@ -207,45 +171,27 @@ async fn scenario(seed: u64) -> (i32, usize) {
     // What a member gave up on may still be on its way.
     sim::cut_connections();
     sleep(LIMIT + Duration::from_secs(1)).await;
-    let read = timeout(PROGRESS_LIMIT, committed(&mut client)).await;
+    let read = timeout(PROGRESS_LIMIT, commits(&mut client)).await;
     let read = read.unwrap_or_else(|| panic!("the commits can't be read"));
     let count = read.values().map(Vec::len).sum();
     check(&world, &read);
-    let fetched = timeout(PROGRESS_LIMIT, group_member::fetch(&mut client)).await;
+    let fetched = timeout(PROGRESS_LIMIT, committed(&mut client, GROUP)).await;
     let fetched = fetched.unwrap_or_else(|| panic!("the offsets can't be fetched"));
     for (partition, commits) in &read {
         let newest = commits.last().map(|(offset, _)| *offset);
-        assert_eq!(fetched.get(partition).copied(), newest, "partition {partition}");
+        let shown = fetched.get(&(TOPIC.to_string(), *partition)).map(|(offset, _)| *offset);
+        assert_eq!(shown, newest, "partition {partition}");
     }
     (last, count)
 }
 
 /// Every commit in the log's order, by partition.
-async fn committed(client: &mut Client) -> BTreeMap<i32, Vec<(i64, Commit)>> {
+async fn commits(client: &mut Client) -> BTreeMap<i32, Vec<(i64, Commit)>> {
     let mut all: BTreeMap<i32, Vec<(i64, Commit)>> = BTreeMap::new();
-    for index in 0..OFFSETS_PARTITIONS {
-        let whole = loop {
-            match read_partition(client, "__consumer_offsets", index).await {
-                Ok(whole) => break whole,
-                Err(e) => {
-                    expect_transient("reader", &e);
-                    client.rest().await;
-                }
-            }
-        };
-        let mut at = 0;
-        while at < whole.bytes.len() {
-            let (_, bytes) = batch_at("__consumer_offsets", &whole.bytes, at);
-            for_each_record(bytes, &mut |r| {
-                let record = Record::decode(r.key.unwrap(), r.value).unwrap();
-                if let Record::Offset { partition, value: Some(value), .. } = record {
-                    let commit = Commit::parse(&value.metadata);
-                    all.entry(partition).or_default().push((value.offset, commit));
-                }
-                true
-            })
-            .unwrap();
-            at += bytes.len();
+    for record in logged(client, OFFSETS_PARTITIONS).await.into_iter().flatten() {
+        if let Record::Offset { partition, value: Some(value), .. } = record {
+            let commit = Commit::parse(&value.metadata);
+            all.entry(partition).or_default().push((value.offset, commit));
         }
     }
     all

@@ -11,28 +11,23 @@ use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
-use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
-    FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
-    OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest, TopicName,
+    HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, OffsetCommitRequest, SyncGroupRequest,
+    TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
-use spindle::client::{ClientError, Connection};
 use spindle::runtime::{sleep, spawn};
 
-use crate::client::{Client, LIMIT, expect_transient};
+use crate::client::{Client, LIMIT};
+use crate::coordinator::{
+    COORDINATOR, ILLEGAL_GENERATION, MEMBER_ID_REQUIRED, NONE, REBALANCE_IN_PROGRESS,
+    UNKNOWN_MEMBER_ID, committed, coordinator, failed, group_id, text,
+};
 use crate::group::{Commit, GROUP, PARTITIONS, TOPIC, World};
 
 const SESSION_MS: i32 = 1500;
 const REBALANCE_MS: i32 = 1500;
-const NONE: i16 = 0;
-const ILLEGAL_GENERATION: i16 = 22;
-const UNKNOWN_MEMBER_ID: i16 = 25;
-const REBALANCE_IN_PROGRESS: i16 = 27;
-const MEMBER_ID_REQUIRED: i16 = 79;
-/// Of a coordinator that loads, is not made yet, or is elsewhere.
-const COORDINATOR: [i16; 3] = [14, 15, 16];
 
 pub struct Member {
     world: Rc<World>,
@@ -51,70 +46,6 @@ enum Next {
     Rejoin,
     /// With a new member id.
     Anew,
-}
-
-fn text(s: &str) -> StrBytes {
-    StrBytes::from_string(s.to_string())
-}
-
-fn group() -> GroupId {
-    GroupId(text(GROUP))
-}
-
-/// The group's coordinator; `None` when something failed, and the client rests.
-async fn coordinator(client: &mut Client) -> Option<Connection> {
-    let found = async {
-        let connection = client.any().await?;
-        let request = FindCoordinatorRequest::default()
-            .with_key_type(0)
-            .with_coordinator_keys(vec![text(GROUP)]);
-        let answer = connection.call(4, &request, LIMIT).await?;
-        let row = &answer.coordinators[0];
-        if row.error_code != NONE {
-            assert!(COORDINATOR.contains(&row.error_code), "FindCoordinator: {}", row.error_code);
-            return Ok(None);
-        }
-        let addr = format!("{}:{}", row.host.as_str(), row.port).parse().expect("an address");
-        client.at(addr).await.map(Some)
-    };
-    match found.await {
-        Ok(Some(connection)) => Some(connection),
-        Ok(None) => {
-            client.rest().await;
-            None
-        }
-        Err(e) => {
-            failed(client, &e).await;
-            None
-        }
-    }
-}
-
-async fn failed(client: &mut Client, e: &ClientError) {
-    expect_transient("member", e);
-    client.rest().await;
-}
-
-/// What the group has committed, by the API.
-pub async fn fetch(client: &mut Client) -> BTreeMap<i32, i64> {
-    loop {
-        let Some(connection) = coordinator(client).await else { continue };
-        let one = OffsetFetchRequestGroup::default().with_group_id(group()).with_topics(None);
-        let request = OffsetFetchRequest::default().with_groups(vec![one]);
-        match connection.call(8, &request, LIMIT).await {
-            Ok(answer) if answer.groups[0].error_code == NONE => {
-                let topics = answer.groups[0].topics.iter();
-                let rows = topics.flat_map(|t| &t.partitions);
-                return rows.map(|p| (p.partition_index, p.committed_offset)).collect();
-            }
-            Ok(answer) => {
-                let code = answer.groups[0].error_code;
-                assert!(COORDINATOR.contains(&code), "OffsetFetch: {code}");
-                client.rest().await;
-            }
-            Err(e) => failed(client, &e).await,
-        }
-    }
 }
 
 impl Member {
@@ -140,10 +71,10 @@ impl Member {
             if !self.join().await {
                 continue;
             }
-            let committed = fetch(&mut self.client).await;
+            let committed = committed(&mut self.client, GROUP).await;
             for p in &self.partitions {
                 // -1 when there is none yet. What is there may be newer than what this member did.
-                let from = committed.get(p).copied().unwrap_or(0).max(0);
+                let from = committed.get(&(TOPIC.to_string(), *p)).map_or(0, |(offset, _)| *offset);
                 self.positions.insert(*p, from);
             }
             let settled = (self.generation, self.partitions.clone());
@@ -160,12 +91,12 @@ impl Member {
 
     /// True when it is in a generation.
     async fn join(&mut self) -> bool {
-        let Some(connection) = coordinator(&mut self.client).await else { return false };
+        let Some(connection) = coordinator(&mut self.client, GROUP).await else { return false };
         let protocol = JoinGroupRequestProtocol::default()
             .with_name(text("round-robin"))
             .with_metadata(Bytes::copy_from_slice(self.name.as_bytes()));
         let request = JoinGroupRequest::default()
-            .with_group_id(group())
+            .with_group_id(group_id(GROUP))
             .with_session_timeout_ms(SESSION_MS)
             .with_rebalance_timeout_ms(REBALANCE_MS)
             .with_member_id(text(&self.id))
@@ -209,7 +140,7 @@ impl Member {
             self.pause().await;
         }
         let request = SyncGroupRequest::default()
-            .with_group_id(group())
+            .with_group_id(group_id(GROUP))
             .with_generation_id(self.generation)
             .with_member_id(text(&self.id))
             .with_assignments(assignments);
@@ -282,10 +213,10 @@ impl Member {
     }
 
     async fn leave(&mut self) {
-        let Some(connection) = coordinator(&mut self.client).await else { return };
+        let Some(connection) = coordinator(&mut self.client, GROUP).await else { return };
         let member = MemberIdentity::default().with_member_id(text(&self.id));
         let request =
-            LeaveGroupRequest::default().with_group_id(group()).with_members(vec![member]);
+            LeaveGroupRequest::default().with_group_id(group_id(GROUP)).with_members(vec![member]);
         if let Err(e) = connection.call(4, &request, LIMIT).await {
             failed(&mut self.client, &e).await;
         }
@@ -293,9 +224,11 @@ impl Member {
     }
 
     async fn heartbeat(&mut self) -> Next {
-        let Some(connection) = coordinator(&mut self.client).await else { return Next::GoOn };
+        let Some(connection) = coordinator(&mut self.client, GROUP).await else {
+            return Next::GoOn;
+        };
         let request = HeartbeatRequest::default()
-            .with_group_id(group())
+            .with_group_id(group_id(GROUP))
             .with_generation_id(self.generation)
             .with_member_id(text(&self.id));
         match connection.call(4, &request, LIMIT).await {
@@ -308,7 +241,9 @@ impl Member {
     }
 
     async fn commit(&mut self) -> Next {
-        let Some(connection) = coordinator(&mut self.client).await else { return Next::GoOn };
+        let Some(connection) = coordinator(&mut self.client, GROUP).await else {
+            return Next::GoOn;
+        };
         let own: Vec<i32> = self.partitions.iter().copied().collect();
         if own.is_empty() {
             return Next::GoOn;
@@ -354,7 +289,7 @@ impl Member {
             .with_name(TopicName(text(TOPIC)))
             .with_partitions(vec![row]);
         OffsetCommitRequest::default()
-            .with_group_id(group())
+            .with_group_id(group_id(GROUP))
             .with_generation_id_or_member_epoch(commit.generation)
             .with_member_id(text(&commit.member))
             .with_topics(vec![topic])
@@ -368,7 +303,7 @@ async fn send_late(world: Rc<World>, request: OffsetCommitRequest, after: Durati
         return;
     }
     let mut client = Client::new("late".into());
-    if let Some(connection) = coordinator(&mut client).await {
+    if let Some(connection) = coordinator(&mut client, GROUP).await {
         let _ = connection.call(8, &request, LIMIT).await;
     }
 }

@@ -5,12 +5,11 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use spindle::client::ClientError;
 use spindle::runtime::sim::{self, Simulation};
 use spindle::runtime::{Notify, sleep, spawn, timeout};
 
 use crate::broker::Broker;
-use crate::client::{Client, LIMIT, WholePartition, expect_transient, read_partition};
+use crate::client::{Client, WholePartition, create_at_last, read_at_last};
 use crate::consumer::Consumer;
 use crate::history::History;
 use crate::plan::Plan;
@@ -180,21 +179,7 @@ pub async fn create_topics(history: &Rc<RefCell<History>>) {
             (t.name, t.partitions, t.configs.clone())
         };
         let configs: Vec<(&str, &str)> = configs.iter().map(|(k, v)| (*k, v.as_str())).collect();
-        loop {
-            let created = match client.any().await {
-                Ok(c) => c.create_topic(name, partitions, 1, &configs, LIMIT).await,
-                Err(e) => Err(e),
-            };
-            match created {
-                Ok(()) => break,
-                // An earlier attempt that was not answered in time.
-                Err(ClientError::Broker { code: 36, .. }) => break,
-                Err(e) => {
-                    expect_transient("admin", &e);
-                    client.rest().await;
-                }
-            }
-        }
+        create_at_last(&mut client, name, partitions, &configs).await;
     }
 }
 
@@ -209,15 +194,7 @@ pub async fn read_all(history: &Rc<RefCell<History>>) -> Read {
     let mut read = Vec::new();
     let all = async {
         for (topic, partition, name) in partitions {
-            let whole = loop {
-                match read_partition(&mut client, name, partition).await {
-                    Ok(whole) => break whole,
-                    Err(e) => {
-                        expect_transient("reader", &e);
-                        client.rest().await;
-                    }
-                }
-            };
+            let whole = read_at_last(&mut client, name, partition).await;
             read.push(((topic, partition), whole));
         }
     };
