@@ -15,16 +15,24 @@ final class Checks {
         long start = System.nanoTime();
         try {
             body.run();
-            passed++;
+            count(true);
             out.printf("ok      %s (%d ms)%n", name, (System.nanoTime() - start) / 1_000_000);
         } catch (Throwable e) {
-            failed++;
+            count(false);
             out.printf("FAILED  %s: %s%n", name, e instanceof Failure ? e.getMessage() : e);
             if (!(e instanceof Failure)) {
                 e.printStackTrace(out);
             }
         }
         out.flush();
+    }
+
+    private synchronized void count(boolean well) {
+        if (well) {
+            passed++;
+        } else {
+            failed++;
+        }
     }
 
     static final class Failure extends RuntimeException {

@@ -2,6 +2,10 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.time.Instant;
+import java.time.ZoneId;
+import java.time.format.DateTimeFormatter;
+import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
@@ -250,21 +254,94 @@ final class GroupChecks {
                 Checks.equal(Long.parseLong(reset[2]), committed(admin, group).get(zero).offset(), "offset");
             });
         }
-        checks.check("reset-offsets --from-file and --export", () -> {
+        checks.check("reset-offsets in the middle: --to-datetime, --by-duration, --shift-by forward", () -> {
+            // Records of a day, one an hour.
+            String timed = topic + "-timed";
+            AdminChecks.create(admin, timed, 1, Map.of());
+            long now = System.currentTimeMillis();
+            Properties properties = new Properties();
+            properties.put("bootstrap.servers", bootstrap);
+            try (var producer = new KafkaProducer<>(properties, new ByteArraySerializer(), new ByteArraySerializer())) {
+                for (int i = 0; i < 24; i++) {
+                    long at = now - (24 - i) * 3_600_000L;
+                    producer.send(new ProducerRecord<>(timed, 0, at, null, "v".getBytes(StandardCharsets.UTF_8))).get();
+                }
+            }
+            TopicPartition part = new TopicPartition(timed, 0);
+            String date = DateTimeFormatter.ofPattern("yyyy-MM-dd'T'HH:mm:ss.SSS").withZone(ZoneId.systemDefault())
+                .format(Instant.ofEpochMilli(now - 10 * 3_600_000L - 60_000));
+            String[][] forms = {
+                {"--to-datetime", date, "14"}, {"--by-duration", "PT5H30M", "19"}, {"--shift-by", "3", "22"},
+                {"--shift-by", "100", "24"}, {"--to-offset", "7", "7"}, {"--to-offset", "99", "24"},
+                {"--to-current", null, "24"}, {"--shift-by", "-100", "0"},
+            };
+            for (String[] form : forms) {
+                List<String> args = new ArrayList<>(List.of("--reset-offsets", "--group", group + "-timed", "--topic",
+                    timed, form[0], "--execute"));
+                if (form[1] != null) {
+                    args.add(form[1]);
+                    java.util.Collections.swap(args, 6, 7);
+                }
+                tools.good(GROUP, args.toArray(new String[0]));
+                Checks.equal(Long.parseLong(form[2]), committed(admin, group + "-timed").get(part).offset(),
+                    form[0] + " " + form[1]);
+            }
+        });
+        checks.check("reset-offsets --export, and --from-file of what it wrote", () -> {
             Path file = Files.createTempFile("offsets", ".csv");
             Files.writeString(file, topic + ",0,7\n" + topic + ",1,8\n");
             tools.good(GROUP, "--reset-offsets", "--group", group, "--from-file", file.toString(), "--execute");
             Checks.equal(8L, committed(admin, group).get(new TopicPartition(topic, 1)).offset(), "offset");
-            String text = tools.good(GROUP, "--reset-offsets", "--group", group, "--topic", topic, "--to-current",
-                "--export");
-            Checks.contains(text, "7");
+            String text = tools.good(GROUP, "--reset-offsets", "--group", group, "--topic", topic + ":0,1", "--to-current",
+                "--export", "--dry-run");
+            List<String> rows = text.lines().filter(l -> l.startsWith("\"" + topic) || l.startsWith(topic)).sorted().toList();
+            Checks.equal(2, rows.size(), "rows of\n" + text);
+            Checks.contains(rows.get(0).replace("\"", ""), topic + ",0,7");
+            tools.good(GROUP, "--reset-offsets", "--group", group, "--topic", topic, "--to-latest", "--execute");
+            Checks.equal(100L, committed(admin, group).get(new TopicPartition(topic, 1)).offset(), "to-latest");
+            Files.write(file, rows);
+            tools.good(GROUP, "--reset-offsets", "--group", group, "--from-file", file.toString(), "--execute");
+            Checks.equal(8L, committed(admin, group).get(new TopicPartition(topic, 1)).offset(), "what was exported");
+            // With the group's name in each row, for more than one group.
+            Files.writeString(file, group + "," + topic + ",0,3\n" + group + "-second," + topic + ",0,4\n");
+            tools.good(GROUP, "--reset-offsets", "--group", group, "--group", group + "-second", "--from-file",
+                file.toString(), "--execute");
+            Checks.equal(3L, committed(admin, group).get(zero).offset(), "of the first group");
+            Checks.equal(4L, committed(admin, group + "-second").get(zero).offset(), "of the second group");
             Files.delete(file);
         });
-        checks.check("reset-offsets --all-topics", () -> {
-            tools.good(GROUP, "--reset-offsets", "--group", group, "--all-topics", "--to-earliest", "--execute");
-            for (OffsetAndMetadata offset : committed(admin, group).values()) {
-                Checks.equal(0L, offset.offset(), "offset");
+        checks.check("reset-offsets --all-topics, of two groups, --all-groups dry", () -> {
+            tools.good(GROUP, "--reset-offsets", "--group", group, "--group", group + "-second", "--all-topics",
+                "--to-earliest", "--execute");
+            for (String one : List.of(group, group + "-second")) {
+                for (OffsetAndMetadata offset : committed(admin, one).values()) {
+                    Checks.equal(0L, offset.offset(), "offset");
+                }
             }
+            String text = tools.good(GROUP, "--reset-offsets", "--all-groups", "--all-topics", "--to-latest", "--dry-run");
+            Checks.contains(text, group + "-second");
+            Checks.equal(0L, committed(admin, group).get(zero).offset(), "after a dry run");
+        });
+        checks.check("reset-offsets of a topic that is not there, and with two ways at once", () -> {
+            tools.call(GROUP, "", "--bootstrap-server", bootstrap, "--reset-offsets", "--group", group, "--topic",
+                "no-" + topic, "--to-earliest", "--execute");
+            Checks.that(committed(admin, group).keySet().stream().noneMatch(p -> p.topic().startsWith("no-")), "committed");
+            tools.bad(GROUP, "--reset-offsets", "--group", group, "--topic", topic, "--to-earliest", "--to-latest");
+        });
+        checks.check("delete-offsets of whole topics, and delete of two groups", () -> {
+            String text = tools.good(GROUP, "--delete-offsets", "--group", group, "--topic", topic);
+            Checks.contains(text, "Successful");
+            Checks.equal(0, committed(admin, group).size(), "offsets that are left");
+            text = tools.good(GROUP, "--delete", "--group", group + "-timed", "--group", group + "-second");
+            Checks.contains(text, "was successful");
+            Checks.fails(GroupIdNotFoundException.class, () -> describe(admin, group + "-second"));
+            // The tool says so and ends with success, as it does against Kafka.
+            Checks.contains(tools.call(GROUP, "", "--bootstrap-server", bootstrap, "--delete", "--group",
+                group + "-second").text(), "GroupIdNotFoundException");
+        });
+        checks.check("ConsumerGroupCommand --validate-regex", () -> {
+            Checks.contains(tools.call(GROUP, "", "--validate-regex", "a-(b|c).*").text(), "is valid");
+            Checks.contains(tools.call(GROUP, "", "--validate-regex", "a-(b").text(), "is invalid");
         });
         checks.check("a group that is not there", () -> {
             Checks.fails(GroupIdNotFoundException.class,
@@ -296,6 +373,20 @@ final class GroupChecks {
             String text = tools.good(PERF, "--topic", topic, "--num-records", "300", "--group", "perf-" + RUN,
                 "--timeout", "30000");
             Checks.contains(text, "300");
+            text = tools.good(PERF, "--topic", topic, "--num-records", "300", "--group", "perf-848-" + RUN,
+                "--command-property", "group.protocol=consumer", "--timeout", "30000");
+            Checks.contains(text, "300");
+        });
+        checks.check("VerifiableConsumer, a static member", () -> {
+            String text = tools.good(VERIFIABLE, "--topic", topic, "--group-id", "verifiable-static" + RUN,
+                "--group-instance-id", "one", "--max-messages", "300", "--reset-policy", "earliest");
+            Checks.contains(text, "\"count\":");
+            Checks.contains(text, "shutdown_complete");
+        });
+        checks.check("GroupsCommand --list --consumer, --describe of ConsumerGroupCommand for all groups", () -> {
+            Checks.contains(tools.good(GROUPS, "--list", "--consumer"), "perf-" + RUN);
+            Checks.contains(tools.good(GROUP, "--describe", "--all-groups", "--state"), "perf-" + RUN);
+            Checks.contains(tools.good(GROUP, "--describe", "--all-groups", "--offsets"), topic);
         });
     }
 
