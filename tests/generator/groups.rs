@@ -15,7 +15,7 @@ fn groups(server: &str, more: &[&str]) -> Output {
 
 #[test]
 fn both_protocols_are_measured() {
-    let broker = common::Broker::any();
+    let broker = common::Broker::own(&["group.initial.rebalance.delay.ms=50"]);
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("groups.json").display().to_string();
     for protocol in ["classic", "consumer"] {
@@ -52,7 +52,7 @@ fn both_protocols_are_measured() {
 
 #[test]
 fn a_part_may_be_left_out() {
-    let broker = common::Broker::any();
+    let broker = common::Broker::own(&["group.initial.rebalance.delay.ms=50"]);
     let common = ["--connections", "2", "--duration", "0.1", "--heartbeats-per-second", "0"];
     let out =
         groups(&broker.bootstrap(), &[&common[..], &["--groups", "3", "--members", "0"]].concat());

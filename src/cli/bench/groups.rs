@@ -73,14 +73,14 @@ impl GroupsArgs {
     pub fn run(self, command: String) -> Result<i32, StartError> {
         let json = self.json.clone();
         let bench = self.bench(command)?;
-        let report = match bench.run(|line| println!("{line}")) {
+        let report = match bench.run(|line| super::say(line)) {
             Ok(report) => report,
             Err(sentence) => {
                 eprintln!("spindle bench groups: {sentence}");
                 return Ok(1);
             }
         };
-        println!("\n{}", report.text());
+        super::say(&format!("\n{}", report.text()));
         if let Some(path) = json {
             let failed =
                 |e: String| StartError::environment(format!("--json {}: {e}", path.display()));

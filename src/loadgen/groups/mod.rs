@@ -30,6 +30,8 @@ use load::{Lane, Pace, Plan, code_of_commit, code_of_heartbeat};
 pub use report::{GroupsReport, Load, Memory, Rebalance};
 use wire::{Cluster, Template, text};
 
+/// Made before memory is read.
+const FIRST_GROUPS: usize = 200;
 /// Of the topic that groups of one member subscribe to.
 const SMALL_PARTITIONS: i32 = 4;
 /// Pipelined heartbeats: on so many connections, so many in flight on each.
@@ -142,7 +144,8 @@ impl Bench {
 
     async fn many_groups(&mut self, tag: i64, topic: (&str, TopicId)) -> Result<(), String> {
         // One for each partition of __consumer_offsets, most likely, whose first record costs memory once.
-        let first: Vec<String> = (0..200).map(|i| format!("bench-{tag}-first-{i}")).collect();
+        let some = self.plan.groups.min(FIRST_GROUPS);
+        let first: Vec<String> = (0..some).map(|i| format!("bench-{tag}-first-{i}")).collect();
         let first = self.singles(&first, topic).await?;
         let before = self.memory("before the groups")?;
         let names: Vec<String> =
