@@ -133,15 +133,17 @@ class Broker:
 
 
 class Kafka(Broker):
-    def __init__(self, libs, heap):
+    def __init__(self, libs, heap, properties=()):
         super().__init__("Apache Kafka 4.3.1")
+        self.properties = properties
         self.java = ["java", f"-Xmx{heap}", f"-Xms{heap}", *JVM_OPTIONS, "-cp", f"{libs}/*"]
 
     def prepare(self, log):
         self.port = free_ports(2)
         properties = self.directory / "server.properties"
         data = self.directory / "data"
-        properties.write_text(KAFKA_PROPERTIES.format(port=self.port, controller=self.port + 1, data=data))
+        text = KAFKA_PROPERTIES.format(port=self.port, controller=self.port + 1, data=data)
+        properties.write_text(text + "".join(f"{line}\n" for line in self.properties))
         form = [*self.java, "kafka.tools.StorageTool", "format", "--standalone",
                 "-t", "c3BpbmRsZS1jb21wYXJlIQ", "-c", str(properties)]
         if subprocess.run(form, stdout=log, stderr=log, timeout=START_SECONDS_MAX).returncode != 0:

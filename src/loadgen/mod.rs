@@ -10,6 +10,7 @@ mod consumer;
 mod control;
 mod disk;
 mod find;
+pub mod groups;
 pub mod html;
 pub mod lifecycle;
 pub mod live;

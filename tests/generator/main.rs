@@ -5,6 +5,7 @@
 mod common;
 
 mod bad_input;
+mod groups;
 mod proxy;
 mod reading;
 

@@ -2,6 +2,7 @@
 //! the lines of each second, the report, the exit code (0 good, 1 the run failed or lost something, 2 wrong
 //! options or scenario, 3 no broker could be started). What is measured and how is `loadgen/`'s.
 
+mod groups;
 mod lifecycle;
 mod options;
 mod report;
@@ -23,6 +24,7 @@ use crate::error::StartError;
 use crate::loadgen::live::LiveView;
 use crate::loadgen::report::ScenarioInfo;
 use crate::loadgen::{self, LocalBroker, Report, Surroundings, Workload};
+use groups::GroupsArgs;
 use lifecycle::LifecycleArgs;
 use options::Options;
 use report::ReportArgs;
@@ -55,6 +57,8 @@ enum BenchCommand {
     Report(ReportArgs),
     /// Start, stop and kill a broker with many partitions: how long each takes, and what memory
     Lifecycle(LifecycleArgs),
+    /// Many groups of one member and one of many: heartbeats, commits, rebalances, memory
+    Groups(GroupsArgs),
 }
 
 /// What `run` asks of the one who can start a broker.
@@ -72,6 +76,7 @@ pub fn run_with(
     let done = match args.command {
         Some(BenchCommand::Report(reports)) => reports.run(),
         Some(BenchCommand::Lifecycle(lifecycle)) => lifecycle.run(command()),
+        Some(BenchCommand::Groups(groups)) => groups.run(command()),
         None => Task::resolve(args, words).and_then(|task| task.run(start)),
     };
     match done {
