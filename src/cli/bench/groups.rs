@@ -73,7 +73,7 @@ impl GroupsArgs {
     pub fn run(self, command: String) -> Result<i32, StartError> {
         let json = self.json.clone();
         let bench = self.bench(command)?;
-        let report = match bench.run(|line| super::say(line)) {
+        let report = match bench.run(super::say) {
             Ok(report) => report,
             Err(sentence) => {
                 eprintln!("spindle bench groups: {sentence}");
