@@ -224,3 +224,10 @@ fn seed_14_checkpoints_forget_a_deleted_topic_before_its_name_comes_back() {
 fn seed_102_what_a_start_sets_aside_stays_aside() {
     scenario::run(102);
 }
+
+/// A consumer group went back to the classic protocol and was a consumer group again before a classic member was heard:
+/// what that member shall have was taken for what it has, and the rest given to another while it consumed it.
+#[test]
+fn fleet_seed_72_a_group_that_converts_twice_knows_what_its_members_still_have() {
+    fleet::run(fleet::Kind::Converting, 72);
+}
