@@ -18,6 +18,18 @@ mod compacted;
 mod consumer;
 #[path = "simulator/coordinator.rs"]
 mod coordinator;
+#[path = "simulator/fleet.rs"]
+mod fleet;
+#[path = "simulator/fleet_claims.rs"]
+mod fleet_claims;
+#[path = "simulator/fleet_classic.rs"]
+mod fleet_classic;
+#[path = "simulator/fleet_commits.rs"]
+mod fleet_commits;
+#[path = "simulator/fleet_log.rs"]
+mod fleet_log;
+#[path = "simulator/fleet_member.rs"]
+mod fleet_member;
 #[path = "simulator/group.rs"]
 mod group;
 #[path = "simulator/group_member.rs"]
@@ -138,6 +150,51 @@ fn group_seeds_have_one_owner_and_lose_no_commit() {
     assert_eq!(group::run(seeds.start), group::run(seeds.start));
 }
 
+/// Replay one seed: SPINDLE_SIM_SEED=7 cargo test --test simulator -- fleet_of_consumers --nocapture
+/// More of them:    SPINDLE_SIM_FLEET=100+500 (from 100 on, 500 of them)
+#[test]
+fn a_fleet_of_consumers_has_one_owner_and_converges() {
+    let sums = fleet_seeds(fleet::Kind::Consumer, 20);
+    assert!(sums.revocations > 0 && sums.fenced > 0 && sums.stale > 0, "{sums:?}");
+}
+
+/// Members come back with the other protocol, one by one, while all that happens (KIP-848's online
+/// upgrade and downgrade). Replay one: SPINDLE_SIM_SEED=7 cargo test --test simulator -- fleet_that_converts
+#[test]
+fn a_fleet_that_converts_has_one_owner_and_converges() {
+    let sums = fleet_seeds(fleet::Kind::Converting, 20);
+    assert!(sums.conversions > 0, "{sums:?}");
+}
+
+fn fleet_seeds(kind: fleet::Kind, count: u64) -> fleet::Sums {
+    let seeds = match (from_environment("SPINDLE_SIM_SEED"), std::env::var("SPINDLE_SIM_FLEET")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, Ok(range)) => {
+            let (first, count) = range.split_once('+').expect("first+count");
+            let first: u64 = first.parse().expect("a number");
+            first..first + count.parse::<u64>().expect("a number")
+        }
+        (None, Err(_)) => 1..1 + count,
+    };
+    let (mut all, mut failed) = (fleet::Sums::default(), Vec::new());
+    for seed in seeds.clone() {
+        let Ok(sums) = std::panic::catch_unwind(|| fleet::run(kind, seed)) else {
+            failed.push(seed);
+            continue;
+        };
+        all.add(sums);
+    }
+    println!("{kind:?}: {} seeds, {all:?}", seeds.end - seeds.start);
+    assert!(failed.is_empty(), "{kind:?}: these seeds fail: {failed:?}");
+    let few = seeds.end - seeds.start < count;
+    assert_eq!(fleet::run(kind, seeds.start), fleet::run(kind, seeds.start));
+    if few {
+        fleet::Sums { fenced: 1, stale: 1, revocations: 1, conversions: 1, ..all }
+    } else {
+        all
+    }
+}
+
 // Seeds that found a bug. Each was seen to fail with its fix taken out; when plan.rs changes, look
 // for another seed that does, or the test guards nothing.
 
@@ -166,4 +223,11 @@ fn seed_14_checkpoints_forget_a_deleted_topic_before_its_name_comes_back() {
 #[test]
 fn seed_102_what_a_start_sets_aside_stays_aside() {
     scenario::run(102);
+}
+
+/// A consumer group went back to the classic protocol and was a consumer group again before a classic member was heard:
+/// what that member shall have was taken for what it has, and the rest given to another while it consumed it.
+#[test]
+fn fleet_seed_72_a_group_that_converts_twice_knows_what_its_members_still_have() {
+    fleet::run(fleet::Kind::Converting, 72);
 }

@@ -18,6 +18,7 @@ pub const ILLEGAL_GENERATION: i16 = 22;
 pub const UNKNOWN_MEMBER_ID: i16 = 25;
 pub const REBALANCE_IN_PROGRESS: i16 = 27;
 pub const MEMBER_ID_REQUIRED: i16 = 79;
+pub const STALE_MEMBER_EPOCH: i16 = 113;
 /// Of a coordinator that loads, is not made yet, or is elsewhere.
 pub const COORDINATOR: [i16; 3] = [14, 15, 16];
 

@@ -2,13 +2,15 @@
 //! answers are lost, heartbeats are late or come twice, topics grow and vanish, the coordinator is loaded again from
 //! its own records at any point. After every step:
 //! - no partition is held by two members, and what a member that is not fenced really holds the coordinator knows of;
-//! - group epochs never go back.
+//! - epochs of the group and of a member never go back;
+//! - nobody is asked to give back what the target lets it keep.
 //!
 //! At the end the chaos stops, and everybody has what its target says, all partitions among them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::member::{AWAY_EPOCH, LEAVE_EPOCH};
+use super::subscriptions::is_subscribed;
 use super::testing::{Bench, names, text};
 use crate::coordinator::group::GroupError;
 use crate::coordinator::group::answer::ConsumerHeartbeatAnswer;
@@ -103,6 +105,7 @@ impl Consumer {
         self.waits = false;
         match answer.error {
             None => {
+                assert!(answer.member_epoch >= self.epoch, "{} was in {}", self.id, self.epoch);
                 self.epoch = answer.member_epoch;
                 if let Some(assigned) = answer.assignment {
                     let of = |topic: &TopicPartitions| {
@@ -141,6 +144,8 @@ struct Chaos {
     consumers: Vec<Consumer>,
     made: usize,
     epoch: i32,
+    /// Of each member of the group: its epoch after the last step, and what it had to give back.
+    before: BTreeMap<String, (i32, BTreeSet<Partition>)>,
 }
 
 impl Chaos {
@@ -152,7 +157,7 @@ impl Chaos {
             bench.topics.add(name, rng.i32(1..8));
         }
         bench.subscriptions.topics_changed(&bench.topics);
-        Chaos { rng, bench, consumers: Vec::new(), made: 0, epoch: 0 }
+        Chaos { rng, bench, consumers: Vec::new(), made: 0, epoch: 0, before: BTreeMap::new() }
     }
 
     fn join(&mut self) {
@@ -264,6 +269,24 @@ impl Chaos {
             assert!(member.current.epoch <= group.epoch);
         }
         assert_eq!(group.owners.len(), owners.len());
+        let mut after = BTreeMap::new();
+        for (id, member) in &group.members {
+            let (epoch, pending) = (member.current.epoch, &member.current.pending_revocation);
+            let known = self.before.get(&**id);
+            if let Some((before, _)) = known {
+                let away = epoch == AWAY_EPOCH;
+                assert!(epoch >= *before || away, "{id} was in {before} and is in {epoch}");
+            }
+            let pending: BTreeSet<Partition> = pending.iter().collect();
+            for partition in &pending {
+                let asked = known.is_some_and(|(_, before)| before.contains(partition));
+                let keeps = group.target_of(id).contains(&partition.0, partition.1)
+                    && is_subscribed(group, member, &self.bench.topics, &partition.0);
+                assert!(asked || !keeps, "{id} is to give back {partition:?}, which it keeps");
+            }
+            after.insert(id.to_string(), (epoch, pending));
+        }
+        self.before = after;
         for consumer in &self.consumers {
             // One that was fenced does not know it yet; its partitions are lost to it.
             let Some(member) = group.member(&consumer.id) else { continue };

@@ -219,7 +219,7 @@ impl ConsumerGroup {
                 rebalance_timeout_ms: member.about.rebalance_timeout_ms,
                 session_timeout_ms: classic.session_timeout_ms,
                 protocols: classic.protocols.clone(),
-                assignment: embedded(self.target_of(&member.id), classic, topics),
+                assignment: embedded(&held(member), classic, topics),
             });
         }
         ClassicView {
@@ -230,6 +230,16 @@ impl ConsumerGroup {
             members,
         }
     }
+}
+
+/// What a member has, not what it shall have (Kafka hands over the target): should the group become a consumer group
+/// again before the member was heard, nobody else may be given what it still consumes.
+fn held(member: &Member) -> Assignment {
+    let both = member.current.assigned.union(&member.current.pending_revocation);
+    let ids = |(topic, all): &(_, Vec<(i32, i32)>)| {
+        (*topic, all.iter().map(|(partition, _)| *partition).collect())
+    };
+    Assignment::from_unsorted(both.topics().iter().map(ids))
 }
 
 /// In the form of the version that the member speaks.

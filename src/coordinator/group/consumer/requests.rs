@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::classic_members::classic_leavers;
 use super::convert::ClassicView;
-use super::group::ConsumerGroup;
+use super::group::{ConsumerGroup, GroupState};
 use super::heartbeat::{Refusal, refused};
 use super::leave::{Leaver, leaver, left_answer};
 use super::member::{AWAY_EPOCH, MemberState, Wait};
@@ -127,7 +127,8 @@ impl<'t> ConsumerTools<'_, 't> {
             return After::Same;
         }
         let records = std::mem::take(&mut work.records);
-        let rebalance = work.group.assignment_epoch < work.group.epoch;
+        // Who waits for what others give back would wait for ever in a classic group that is stable.
+        let rebalance = work.group.state() != GroupState::Stable;
         let done = work.downgrade(records, Vec::new(), rebalance);
         After::Classic(Box::new(Downgrade { answer: Some((from, answer)), ..done }))
     }

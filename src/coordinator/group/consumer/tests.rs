@@ -406,6 +406,19 @@ fn a_classic_group_is_upgraded_and_goes_back_when_the_last_new_member_leaves() {
     assert!(bench.load(false).is_none(), "nothing of it is left in the log");
 }
 
+/// Should it become a consumer group again before "old" is heard, nobody else may be given what that one still has.
+#[test]
+fn a_group_that_goes_back_hands_over_what_its_members_have_not_what_they_shall_have() {
+    let (mut bench, _) = one_topic(4);
+    upgraded(&mut bench, &classic_group(&[("old", &[0, 1, 2, 3])]));
+    ok(bench.heartbeat(&joining("new", &["t"])));
+    assert_eq!(bench.group().target_of("old").iter().count(), 2);
+    ok(bench.heartbeat(&beating("new", -1)));
+    let view = bench.downgraded.take().expect("only a classic member is left");
+    let assigned = EmbeddedAssignment::read(&view.members[0].assignment).unwrap();
+    assert_eq!(assigned.partitions, [("t".into(), vec![0, 1, 2, 3])]);
+}
+
 #[test]
 fn the_policy_and_the_protocol_decide_on_an_upgrade() {
     let (mut bench, _) = one_topic(4);
