@@ -64,20 +64,30 @@ final class QuotaChecks {
             for (String[] entity : List.of(named, all)) {
                 tools.good(CONFIG, with(entity, "--alter", "--add-config", add));
                 Checks.eventually(() -> {
-                    String text = tools.good(CONFIG, with(entity, "--describe"));
+                    String text = described(with(entity, "--describe"));
                     shown.forEach(part -> Checks.contains(text, part));
                 });
             }
-            String text = tools.good(CONFIG, "--entity-type", type, "--describe");
+            String text = described("--entity-type", type, "--describe");
             Checks.contains(text, "'" + name + "'");
             Checks.contains(text, "default");
             for (String[] entity : List.of(named, all)) {
                 String keys = add.replaceAll("=[^,]*", "");
                 tools.good(CONFIG, with(entity, "--alter", "--delete-config", keys));
                 Checks.eventually(() -> Checks.that(
-                    !tools.good(CONFIG, with(entity, "--describe")).contains(shown.get(0)), "still set"));
+                    !described(with(entity, "--describe")).contains(shown.get(0)), "still set"));
             }
         });
+    }
+
+    /** Of users alone the tool asks for SCRAM credentials after it has shown the quotas: a broker may not serve them. */
+    private String described(String... args) throws Exception {
+        try {
+            return tools.good(CONFIG, args);
+        } catch (Checks.Failure e) {
+            Checks.contains(e.getMessage(), "does not support DESCRIBE_USER_SCRAM_CREDENTIALS");
+            return e.getMessage();
+        }
     }
 
     private void pair() throws Exception {
