@@ -19,6 +19,8 @@ mod client;
 mod consumer;
 #[path = "simulator/history.rs"]
 mod history;
+#[path = "simulator/machine.rs"]
+mod machine;
 #[path = "simulator/plan.rs"]
 mod plan;
 #[path = "simulator/producer.rs"]

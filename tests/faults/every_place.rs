@@ -115,7 +115,7 @@ fn run(seed: u64, fault: Fault) -> (u64, u64) {
             let (broker, history, over) = (broker.clone(), history.clone(), over.clone());
             broker.start();
             spawn(async move {
-                sim::wait_exit(broker.pid.get().expect("it was started")).await;
+                broker.machine.ended().await;
                 // Some seeds write less than the one that was counted.
                 if !over.get() {
                     history.borrow_mut().power_cut();
@@ -153,7 +153,7 @@ fn run(seed: u64, fault: Fault) -> (u64, u64) {
         let (ops, writes) = sim::disk_ops();
         broker.heal();
         over.set(true);
-        assert!(broker.is_up() || fault != Fault::None, "the broker ended");
+        assert!(broker.machine.is_up() || fault != Fault::None, "the broker ended");
         sim::cut_connections();
         sleep(ms(300)).await;
 

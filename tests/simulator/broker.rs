@@ -1,53 +1,21 @@
-//! The broker under test as a process on a machine of its own, and what is done to it.
+//! The broker of the main scenario on its machine: the plan's faults are done to it, the history is told.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use spindle::config::BrokerConfig;
-use spindle::metrics::ShardCounters;
-use spindle::node::Node;
-use spindle::runtime::mailbox::{OneshotSender, oneshot};
-use spindle::runtime::sim::{self, Knobs, ProcessId};
-use spindle::runtime::{sleep, timeout};
+use spindle::runtime::sim::{self, Knobs};
+use spindle::runtime::sleep;
 
 use crate::history::History;
+use crate::machine::Machine;
 use crate::plan::Fault;
 
 pub const MACHINE: &str = "broker-machine";
-/// A clean stop may have to wait for stalled disks.
-const STOP_LIMIT: Duration = Duration::from_secs(60);
-
 pub struct Broker {
     history: Rc<RefCell<History>>,
-    overrides: Vec<String>,
+    pub machine: Machine,
     healthy: Knobs,
-    pub pid: Cell<Option<ProcessId>>,
-    stop: RefCell<Option<OneshotSender<()>>>,
-    counters: Counters,
-}
-
-pub type Counters = Rc<RefCell<Vec<Arc<ShardCounters>>>>;
-
-/// A broker in a process of its own; it stops cleanly when the sender is used or dropped.
-pub fn spawn_broker(
-    machine: &str,
-    overrides: Vec<String>,
-    counters: Counters,
-) -> (ProcessId, OneshotSender<()>) {
-    let (stop, stopped) = oneshot::<()>();
-    let pid = sim::spawn_process_on(machine, "broker", async move {
-        let config = BrokerConfig::load(None, &overrides).unwrap_or_else(|e| panic!("{e}"));
-        let node = Node::start_tasks(config)
-            .await
-            .unwrap_or_else(|e| panic!("the broker does not start: {e}"));
-        *counters.borrow_mut() = node.counters.clone();
-        // Dropped unsent when the next one is started: by then this one is dead.
-        let _ = stopped.await;
-        node.stop_tasks().await;
-    });
-    (pid, stop)
 }
 
 impl Broker {
@@ -55,49 +23,34 @@ impl Broker {
         let h = history.borrow();
         Rc::new(Broker {
             history: history.clone(),
-            overrides: h.plan.overrides.clone(),
+            machine: Machine::new(MACHINE, h.plan.overrides.clone()),
             healthy: h.plan.knobs.clone(),
-            pid: Cell::new(None),
-            stop: RefCell::new(None),
-            counters: Rc::default(),
         })
     }
 
-    pub fn is_up(&self) -> bool {
-        self.pid.get().is_some_and(sim::is_alive)
-    }
-
     pub fn start(&self) {
-        assert!(!self.is_up());
-        let (pid, stop) = spawn_broker(MACHINE, self.overrides.clone(), self.counters.clone());
-        self.pid.set(Some(pid));
-        // The old sender belongs to a process that is gone.
-        self.stop.replace(Some(stop));
+        assert!(!self.machine.is_up());
+        self.machine.start();
     }
 
     pub fn kill(&self) {
-        sim::note("fault: kill", 0, 0);
-        if let Some(pid) = self.pid.get().filter(|pid| sim::is_alive(*pid)) {
-            sim::kill(pid);
-        }
+        self.machine.kill();
     }
 
     pub fn power_cut(&self) {
-        sim::note("fault: power cut", 0, 0);
-        sim::power_cut(MACHINE);
+        self.machine.power_cut();
         self.history.borrow_mut().power_cut();
     }
 
     pub async fn clean_stop(&self) {
-        sim::note("fault: clean stop", 0, 0);
-        let Some(pid) = self.pid.get().filter(|pid| sim::is_alive(*pid)) else { return };
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
+        let was_up = self.machine.is_up();
+        self.machine.clean_stop().await;
+        if !was_up {
+            return;
         }
-        let ended = timeout(STOP_LIMIT, sim::wait_exit(pid)).await;
-        assert!(ended.is_some(), "a clean stop takes longer than {STOP_LIMIT:?}");
         // However its connections and parked fetches ended, the gauge has let go of them.
-        let left: Vec<u64> = self.counters.borrow().iter().map(|c| c.waiting.get()).collect();
+        let counters = self.machine.counters.borrow();
+        let left: Vec<u64> = counters.iter().map(|c| c.waiting.get()).collect();
         assert!(left.iter().all(|n| *n == 0), "waits for ever, by shard: {left:?}");
         self.history.borrow_mut().clean_stop();
     }

@@ -22,7 +22,21 @@ pub const STALE_MEMBER_EPOCH: i16 = 113;
 /// Of a coordinator that loads, is not made yet, or is elsewhere.
 pub const COORDINATOR: [i16; 3] = [14, 15, 16];
 
+const OFFSETS_PARTITIONS: i32 = 3;
+
 const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// A broker for groups.
+pub fn overrides(rng: &mut fastrand::Rng) -> Vec<String> {
+    vec![
+        "listeners=PLAINTEXT://10.0.0.1:9092".into(),
+        "log.dirs=/data".into(),
+        format!("shard.count={}", rng.usize(1..=2)),
+        format!("offsets.topic.num.partitions={OFFSETS_PARTITIONS}"),
+        format!("group.initial.rebalance.delay.ms={}", rng.usize(0..=200)),
+        "group.min.session.timeout.ms=100".into(),
+    ]
+}
 
 pub fn text(s: &str) -> StrBytes {
     StrBytes::from_string(s.to_string())
@@ -109,9 +123,9 @@ pub async fn committed_of(
 }
 
 /// Every batch of `__consumer_offsets`, in the log's order, partition by partition.
-pub async fn logged(client: &mut Client, partitions: i32) -> Vec<Vec<Record>> {
+pub async fn logged(client: &mut Client) -> Vec<Vec<Record>> {
     let mut batches = Vec::new();
-    for index in 0..partitions {
+    for index in 0..OFFSETS_PARTITIONS {
         let whole = read_at_last(client, OFFSETS_TOPIC, index).await;
         let mut at = 0;
         while at < whole.bytes.len() {

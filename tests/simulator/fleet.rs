@@ -22,7 +22,7 @@ use spindle::runtime::{sleep, spawn, timeout};
 use spindle::types::TopicId;
 
 use crate::client::{Client, LIMIT, create_at_last};
-use crate::coordinator::{committed, coordinator, failed, group_id, logged, text};
+use crate::coordinator::{committed, coordinator, failed, group_id, logged, overrides, text};
 use crate::fleet_claims::{Claims, Partition};
 use crate::fleet_classic;
 use crate::fleet_commits::Commits;
@@ -32,7 +32,6 @@ use crate::machine::Machine;
 
 const MACHINE: &str = "fleet-machine";
 pub const GROUP: &str = "fleet";
-const OFFSETS_PARTITIONS: i32 = 3;
 const SLOTS: usize = 4;
 pub const SESSION: Duration = Duration::from_millis(2000);
 pub const REBALANCE: Duration = Duration::from_millis(6000);
@@ -108,15 +107,10 @@ pub fn run(kind: Kind, seed: u64) -> Sums {
     sums
 }
 
-fn overrides(rng: &mut fastrand::Rng) -> Vec<String> {
+fn fleet_overrides(rng: &mut fastrand::Rng) -> Vec<String> {
     let session = SESSION.as_millis();
-    vec![
-        "listeners=PLAINTEXT://10.0.0.1:9092".into(),
-        "log.dirs=/data".into(),
-        format!("shard.count={}", rng.usize(1..=2)),
-        format!("offsets.topic.num.partitions={OFFSETS_PARTITIONS}"),
-        format!("group.initial.rebalance.delay.ms={}", rng.usize(0..=200)),
-        "group.min.session.timeout.ms=100".into(),
+    let mut all = overrides(rng);
+    all.extend([
         "group.consumer.min.session.timeout.ms=100".into(),
         format!("group.consumer.session.timeout.ms={session}"),
         "group.consumer.min.heartbeat.interval.ms=10".into(),
@@ -124,12 +118,13 @@ fn overrides(rng: &mut fastrand::Rng) -> Vec<String> {
         format!("group.consumer.assignment.interval.ms={}", [0, 0, 300][rng.usize(..3)]),
         "group.consumer.migration.policy=bidirectional".into(),
         "auto.create.topics.enable=false".into(),
-    ]
+    ]);
+    all
 }
 
 impl World {
     fn new(kind: Kind, mut rng: fastrand::Rng) -> World {
-        let overrides = overrides(&mut rng);
+        let overrides = fleet_overrides(&mut rng);
         let assignor = [None, Some("uniform"), Some("range")][rng.usize(..3)];
         World {
             kind,
@@ -392,7 +387,7 @@ async fn scenario(kind: Kind, seed: u64) -> Sums {
         world.machine.power_cut();
         world.machine.start();
     }
-    let read = timeout(READ_LIMIT, logged(&mut client, OFFSETS_PARTITIONS)).await;
+    let read = timeout(READ_LIMIT, logged(&mut client)).await;
     let read = read.unwrap_or_else(|| panic!("the group's log can't be read"));
     let mut found = fleet_log::check(&world, &read);
     let fetched = timeout(READ_LIMIT, committed(&mut client, GROUP)).await;

@@ -15,7 +15,7 @@ use spindle::runtime::sim::{self, Simulation};
 use spindle::runtime::{sleep, spawn, timeout};
 
 use crate::client::{Client, LIMIT, create_at_last};
-use crate::coordinator::{committed, logged};
+use crate::coordinator::{committed, logged, overrides};
 use crate::group_member::Member;
 use crate::machine::Machine;
 
@@ -23,7 +23,6 @@ const MACHINE: &str = "group-machine";
 pub const TOPIC: &str = "shared";
 pub const GROUP: &str = "the-group";
 pub const PARTITIONS: i32 = 6;
-const OFFSETS_PARTITIONS: i32 = 3;
 const MEMBERS: usize = 3;
 const PROGRESS_LIMIT: Duration = Duration::from_secs(90);
 
@@ -71,17 +70,6 @@ pub fn run(seed: u64) -> (u64, i32, usize) {
     let simulation = Simulation::new(seed);
     let (generations, commits) = simulation.run(scenario(seed));
     (simulation.trace_hash(), generations, commits)
-}
-
-fn overrides(rng: &mut fastrand::Rng) -> Vec<String> {
-    vec![
-        "listeners=PLAINTEXT://10.0.0.1:9092".into(),
-        "log.dirs=/data".into(),
-        format!("shard.count={}", rng.usize(1..=2)),
-        format!("offsets.topic.num.partitions={OFFSETS_PARTITIONS}"),
-        format!("group.initial.rebalance.delay.ms={}", rng.usize(0..=200)),
-        "group.min.session.timeout.ms=100".into(),
-    ]
 }
 
 impl World {
@@ -188,7 +176,7 @@ async fn scenario(seed: u64) -> (i32, usize) {
 /// Every commit in the log's order, by partition.
 async fn commits(client: &mut Client) -> BTreeMap<i32, Vec<(i64, Commit)>> {
     let mut all: BTreeMap<i32, Vec<(i64, Commit)>> = BTreeMap::new();
-    for record in logged(client, OFFSETS_PARTITIONS).await.into_iter().flatten() {
+    for record in logged(client).await.into_iter().flatten() {
         if let Record::Offset { partition, value: Some(value), .. } = record {
             let commit = Commit::parse(&value.metadata);
             all.entry(partition).or_default().push((value.offset, commit));

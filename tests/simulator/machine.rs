@@ -1,18 +1,42 @@
-//! One broker on a machine of its own, and what befalls it, for the scenarios that keep their own
-//! account of what must survive (compacted topics, groups). `broker.rs` is the same for the history of
-//! the main scenario. Nothing is drawn at random here: the scenario says what happens when.
+//! One broker on a machine of its own, and what befalls it, for every scenario: each keeps its own
+//! account of what must survive. Nothing is drawn at random here: the scenario says what happens when.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use spindle::runtime::mailbox::OneshotSender;
+use spindle::config::BrokerConfig;
+use spindle::metrics::ShardCounters;
+use spindle::node::Node;
+use spindle::runtime::mailbox::{OneshotSender, oneshot};
 use spindle::runtime::sim::{self, ProcessId};
 use spindle::runtime::timeout;
 
-use crate::broker::{Counters, spawn_broker};
-
+/// A clean stop may have to wait for stalled disks.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
+
+pub type Counters = Rc<RefCell<Vec<Arc<ShardCounters>>>>;
+
+/// A broker in a process of its own; it stops cleanly when the sender is used or dropped.
+fn spawn_broker(
+    machine: &str,
+    overrides: Vec<String>,
+    counters: Counters,
+) -> (ProcessId, OneshotSender<()>) {
+    let (stop, stopped) = oneshot::<()>();
+    let pid = sim::spawn_process_on(machine, "broker", async move {
+        let config = BrokerConfig::load(None, &overrides).unwrap_or_else(|e| panic!("{e}"));
+        let node = Node::start_tasks(config)
+            .await
+            .unwrap_or_else(|e| panic!("the broker does not start: {e}"));
+        *counters.borrow_mut() = node.counters.clone();
+        // Dropped unsent when the next one is started: by then this one is dead.
+        let _ = stopped.await;
+        node.stop_tasks().await;
+    });
+    (pid, stop)
+}
 
 pub struct Machine {
     name: &'static str,
@@ -37,20 +61,28 @@ impl Machine {
         self.pid.get().is_some_and(sim::is_alive)
     }
 
+    /// Until the process that was started last has ended.
+    pub async fn ended(&self) {
+        sim::wait_exit(self.pid.get().expect("it was started")).await;
+    }
+
     pub fn start(&self) {
         let (pid, stop) = spawn_broker(self.name, self.overrides.clone(), self.counters.clone());
         self.pid.set(Some(pid));
+        // The old sender belongs to a process that is gone.
         self.stop.replace(Some(stop));
     }
 
     pub async fn clean_stop(&self) {
         sim::note("fault: clean stop", 0, 0);
-        let Some(pid) = self.pid.get().filter(|pid| sim::is_alive(*pid)) else { return };
+        if !self.is_up() {
+            return;
+        }
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }
-        let ended = timeout(STOP_LIMIT, sim::wait_exit(pid)).await;
-        assert!(ended.is_some(), "a clean stop does not end");
+        let ended = timeout(STOP_LIMIT, self.ended()).await;
+        assert!(ended.is_some(), "a clean stop takes longer than {STOP_LIMIT:?}");
     }
 
     pub fn kill(&self) {
