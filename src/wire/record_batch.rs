@@ -177,7 +177,7 @@ fn validate_records(
     keys: Keys,
 ) -> Result<Vec<i32>, BatchError> {
     let body = &batch[HEADER_BYTES..];
-    if record_scan::is_well(header, body, keys, records::decompressed_bytes_max(body.len())) {
+    if record_scan::is_well(header, body, keys, records::decompressed_bytes_max(body.len()))? {
         return Ok(Vec::new());
     }
     let mut keyless = Vec::new();

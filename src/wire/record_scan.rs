@@ -1,21 +1,12 @@
 //! The check of a produced batch's records that costs least: lengths, offset deltas and counts, fields
 //! that fill their records. Keys, values and decompressed bytes are passed over in pieces, not kept.
 //! It answers "all is well" or "look closer": only a walk with `records` says what is wrong, so this one
-//! may be strict and has no messages. Pure; a batch costs no allocation.
-
-use std::cell::Cell;
+//! may be strict and has no messages. Pure; a batch costs no allocation, and a record as large as you like
+//! no memory: one that is cut by the end of a piece is walked as its bytes come (`CutRecord`).
 
 use super::compression;
-use super::record_batch::BatchHeader;
+use super::record_batch::{BatchError, BatchHeader};
 use crate::types::Compression;
-
-thread_local! {
-    /// The start of a record whose rest is in the next piece; taken while in use.
-    static CARRY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// A record that was carried over and is larger gives its buffer back.
-const CARRY_BYTES_KEPT: usize = 256 * 1024;
 
 /// What of the records a topic asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,34 +16,37 @@ pub(super) enum Keys {
     Required,
 }
 
-/// Whether `body`, all after the header of a batch, holds exactly the records that `header` says.
-pub(super) fn is_well(header: &BatchHeader, body: &[u8], keys: Keys, limit: usize) -> bool {
-    let Some(codec) = header.compression() else { return false };
-    if codec == Compression::None {
-        let mut scan = Scan { count: 0, keys };
-        return matches!(scan.run(body), Ran::All) && scan.count == header.record_count;
-    }
-    let mut scan = Scan { count: 0, keys };
-    let mut carry = CARRY.take();
-    carry.clear();
+/// Whether `body`, all after the header of a batch, holds exactly the records that `header` says. An error
+/// when it does not decompress, or to more than `limit` bytes: a closer look would find no more.
+pub(super) fn is_well(
+    header: &BatchHeader,
+    body: &[u8],
+    keys: Keys,
+    limit: usize,
+) -> Result<bool, BatchError> {
+    let Some(codec) = header.compression() else { return Ok(false) };
+    let mut scan = Scan { count: 0, keys, cut: None };
     let mut left = limit;
+    let mut too_large = false;
     let mut well = true;
-    let read = compression::for_each_piece(codec, body, &mut |piece| {
-        well = piece.len() <= left && scan.piece(piece, &mut carry);
+    compression::for_each_piece(codec, body, &mut |piece| {
+        too_large = codec != Compression::None && piece.len() > left;
+        well = !too_large && scan.piece(piece);
         left = left.saturating_sub(piece.len());
         well
-    });
-    well = well && carry.is_empty();
-    if carry.capacity() <= CARRY_BYTES_KEPT {
-        CARRY.set(carry);
+    })?;
+    if too_large {
+        return Err(BatchError::TooLarge { limit });
     }
-    read.is_ok() && well && scan.count == header.record_count
+    Ok(well && scan.cut.is_none() && scan.count == header.record_count)
 }
 
 struct Scan {
     /// Records so far: the next one's offset delta.
     count: i32,
     keys: Keys,
+    /// The record whose rest is in the next piece.
+    cut: Option<CutRecord>,
 }
 
 enum Ran<'a> {
@@ -72,27 +66,24 @@ enum Length {
 }
 
 impl Scan {
-    fn piece(&mut self, mut piece: &[u8], carry: &mut Vec<u8>) -> bool {
-        while !carry.is_empty() && !piece.is_empty() {
-            let need = match length(carry) {
-                Length::Known(_, total) => total - carry.len(),
-                Length::Cut => 1,
-                Length::Wrong => return false,
-            };
-            let (more, rest) = piece.split_at(need.min(piece.len()));
-            carry.extend_from_slice(more);
-            piece = rest;
-            match self.run(carry) {
-                Ran::All => carry.clear(),
-                Ran::Left(_) => {}
-                Ran::Wrong => return false,
+    fn piece(&mut self, mut piece: &[u8]) -> bool {
+        if let Some(mut record) = self.cut.take() {
+            match record.take(self, &mut piece) {
+                Some(true) => self.count += 1,
+                Some(false) => {
+                    self.cut = Some(record);
+                    return true;
+                }
+                None => return false,
             }
         }
         match self.run(piece) {
             Ran::All => true,
-            Ran::Left(start) => {
-                carry.extend_from_slice(start);
-                true
+            Ran::Left(mut start) => {
+                let mut record = CutRecord::new();
+                let fits = record.take(self, &mut start) == Some(false);
+                self.cut = Some(record);
+                fits
             }
             Ran::Wrong => false,
         }
@@ -149,6 +140,98 @@ impl Scan {
         }
         self.count += 1;
         Some(())
+    }
+}
+
+/// A record that is read as its bytes come: its numbers are put together from their bytes, names, keys and
+/// values are passed over.
+struct CutRecord {
+    /// Bytes of the record that are still to come; of no meaning before its length is known.
+    left: usize,
+    /// Of those, the bytes to pass over before the next number.
+    skip: usize,
+    number: [u8; VARLONG_BYTES],
+    number_bytes: usize,
+    next: Number,
+}
+
+/// Which number comes next.
+#[derive(Clone, Copy)]
+enum Number {
+    Length,
+    Timestamp,
+    OffsetDelta,
+    KeyLength,
+    ValueLength,
+    HeaderCount,
+    /// Of so many headers, this one's included.
+    NameLength(i64),
+    HeaderLength(i64),
+    /// None: the record ends when its bytes are passed over.
+    End,
+}
+
+impl CutRecord {
+    fn new() -> CutRecord {
+        CutRecord {
+            left: 0,
+            skip: 0,
+            number: [0; VARLONG_BYTES],
+            number_bytes: 0,
+            next: Number::Length,
+        }
+    }
+
+    /// Takes from `bytes` what is the record's: true at its end, false when there must be more.
+    /// `None`: not as it must be.
+    fn take(&mut self, scan: &Scan, bytes: &mut &[u8]) -> Option<bool> {
+        loop {
+            let passed = self.skip.min(bytes.len());
+            *bytes = &bytes[passed..];
+            self.skip -= passed;
+            self.left -= passed;
+            if self.skip == 0 && matches!(self.next, Number::End) {
+                return (self.left == 0).then_some(true);
+            }
+            let Some((&byte, rest)) = bytes.split_first() else { return Some(false) };
+            *bytes = rest;
+            if !matches!(self.next, Number::Length) {
+                self.left = self.left.checked_sub(1)?;
+            }
+            let bytes_max = match self.next {
+                Number::Timestamp => VARLONG_BYTES,
+                _ => VARINT_BYTES,
+            };
+            *self.number[..bytes_max].get_mut(self.number_bytes)? = byte;
+            self.number_bytes += 1;
+            if byte < 0x80 {
+                let (value, _) = varint(&self.number[..self.number_bytes], 0, bytes_max)?;
+                self.number_bytes = 0;
+                self.took(scan, value)?;
+            }
+        }
+    }
+
+    fn took(&mut self, scan: &Scan, value: i64) -> Option<()> {
+        let len = usize::try_from(value).unwrap_or(0);
+        (self.skip, self.next) = match self.next {
+            Number::Length => {
+                self.left = usize::try_from(value).ok()?;
+                // The attributes.
+                (1, Number::Timestamp)
+            }
+            Number::Timestamp => (0, Number::OffsetDelta),
+            Number::OffsetDelta if value == i64::from(scan.count) => (0, Number::KeyLength),
+            Number::KeyLength if value >= 0 || scan.keys == Keys::Any => (len, Number::ValueLength),
+            Number::ValueLength => (len, Number::HeaderCount),
+            Number::HeaderCount if value == 0 => (0, Number::End),
+            Number::HeaderCount if value > 0 => (0, Number::NameLength(value)),
+            Number::NameLength(headers) if value >= 0 => (len, Number::HeaderLength(headers)),
+            Number::HeaderLength(1) => (len, Number::End),
+            Number::HeaderLength(headers) => (len, Number::NameLength(headers - 1)),
+            _ => return None,
+        };
+        (self.skip <= self.left).then_some(())
     }
 }
 
@@ -235,7 +318,7 @@ mod tests {
 
     fn scanned(batch: &[u8], keys: Keys) -> bool {
         let header = BatchHeader::parse(batch).unwrap();
-        is_well(&header, &batch[HEADER_BYTES..], keys, 64 << 20)
+        is_well(&header, &batch[HEADER_BYTES..], keys, 64 << 20) == Ok(true)
     }
 
     /// What the walk says: all well, and a record without a key.
@@ -291,17 +374,74 @@ mod tests {
         assert!(refused > 500, "{refused}");
     }
 
+    /// As `is_well` would, of an uncompressed batch that comes in pieces of `step` bytes.
+    fn scanned_in_pieces(batch: &[u8], keys: Keys, step: usize) -> bool {
+        let mut scan = Scan { count: 0, keys, cut: None };
+        let body = &batch[HEADER_BYTES..];
+        let count = BatchHeader::parse(batch).unwrap().record_count;
+        body.chunks(step).all(|piece| scan.piece(piece))
+            && scan.cut.is_none()
+            && scan.count == count
+    }
+
     #[test]
     fn a_record_may_be_cut_anywhere() {
         let mut random = fastrand::Rng::with_seed(3);
-        let batch = batch(Compression::None, &mut random);
-        let body = &batch[HEADER_BYTES..];
-        let wanted = BatchHeader::parse(&batch).unwrap().record_count;
-        for step in [1, 2, 7, 1000] {
-            let (mut scan, mut carry) = (Scan { count: 0, keys: Keys::Any }, Vec::new());
-            assert!(body.chunks(step).all(|piece| scan.piece(piece, &mut carry)));
-            assert!(carry.is_empty());
-            assert_eq!(scan.count, wanted);
+        for _ in 0..5 {
+            let batch = batch(Compression::None, &mut random);
+            let (_, keyless) = walked(&batch);
+            for step in [1, 2, 7, 1000] {
+                assert!(scanned_in_pieces(&batch, Keys::Any, step), "{step}");
+                assert_eq!(scanned_in_pieces(&batch, Keys::Required, step), !keyless, "{step}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_record_is_refused_as_a_whole_one_is() {
+        let mut random = fastrand::Rng::with_seed(4);
+        let mut refused = 0;
+        for round in 0..3000 {
+            let mut builder = BatchBuilder::new(Compression::None);
+            for i in 0..3 {
+                let headers = [("k", Some(&b"v"[..])), ("", None)];
+                builder.push(i, Some(b"key"), Some(&[7; 20]), &headers[..random.usize(..3)]);
+            }
+            let mut batch = builder.finish();
+            let at = random.usize(HEADER_BYTES..batch.len());
+            batch[at] = random.u8(..);
+            if round % 3 == 0 {
+                batch.truncate(random.usize(HEADER_BYTES..batch.len()));
+                let length = (batch.len() as i32 - 12).to_be_bytes();
+                batch[8..12].copy_from_slice(&length);
+            }
+            let well = walked(&batch).0;
+            refused += usize::from(!well);
+            for step in [1, 3, 10] {
+                assert_eq!(scanned_in_pieces(&batch, Keys::Any, step), well, "{round}, {step}");
+            }
+        }
+        assert!(refused > 500, "{refused}");
+    }
+
+    /// More than may be: an error, not a reason for a closer look, which would take the memory.
+    #[test]
+    fn beyond_the_bound_is_an_error() {
+        for codec in CODECS {
+            let mut builder = BatchBuilder::new(codec);
+            builder.push(0, None, Some(&[7; 300_000]), &[]);
+            let batch = builder.finish();
+            let header = BatchHeader::parse(&batch).unwrap();
+            let seen = is_well(&header, &batch[HEADER_BYTES..], Keys::Any, 200_000);
+            match codec {
+                Compression::None => assert_eq!(seen, Ok(true)),
+                _ => assert_eq!(seen, Err(BatchError::TooLarge { limit: 200_000 }), "{codec:?}"),
+            }
+            let cut = &batch[HEADER_BYTES..batch.len() - 9];
+            if !matches!(codec, Compression::None) {
+                let seen = is_well(&header, cut, Keys::Any, 64 << 20);
+                assert!(matches!(seen, Err(BatchError::Invalid(_))), "{codec:?}: {seen:?}");
+            }
         }
     }
 }
