@@ -101,6 +101,8 @@ pub struct ShardCounters {
     /// Of `shard.memory.bytes`, held by requests and by answers at this moment.
     pub memory_requests_bytes: Counter,
     pub memory_answers_bytes: Counter,
+    /// Written and kept for readers.
+    pub memory_tails_bytes: Counter,
     /// Requests that had to wait for memory.
     pub memory_waits: Counter,
     /// Events of groups that no record tells: more came than were written.

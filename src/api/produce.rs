@@ -129,6 +129,14 @@ fn checked(version: i16, partition: &ProducePartition) -> Result<bytes::Bytes, P
 }
 
 impl PendingProduce {
+    /// All of it is appended here or refused: nothing holds the request's bytes any more.
+    pub fn is_appended(&self) -> bool {
+        self.topics.iter().flat_map(|t| &t.partitions).all(|(_, p)| match p {
+            PendingPartition::Refused(..) => true,
+            PendingPartition::Started(ticket) => ticket.is_appended(),
+        })
+    }
+
     /// Something was refused at once.
     fn has_refusal(&self) -> bool {
         self.topics.iter().flat_map(|t| &t.partitions).any(|(_, p)| {

@@ -326,8 +326,8 @@ impl Log {
         self.inner.state.borrow_mut().config = config;
     }
     /// Bytes appended and not yet given to the device.
-    pub fn pending_bytes(&self) -> usize {
-        self.inner.state.borrow().tail.pending_bytes()
+    pub fn unwritten_bytes(&self) -> usize {
+        self.inner.state.borrow().tail.unwritten_bytes()
     }
     /// Leader-epoch-checkpoint. Starts `epoch` at the log end; a no-op if it is the current one.
     pub fn assign_leader_epoch(&self, epoch: i32) {
@@ -346,6 +346,10 @@ impl Log {
     /// Bytes of tail memory held as read cache.
     pub fn tail_memory_bytes(&self) -> usize {
         self.inner.state.borrow().tail.cached_bytes()
+    }
+    /// As `shrink_tail`, but the last buffer stays.
+    pub fn trim_tail(&self, keep_bytes: usize) {
+        self.inner.state.borrow_mut().tail.trim(keep_bytes);
     }
     /// Drops cached tail buffers (oldest first) down to `keep_bytes`; unwritten data always stays.
     pub fn shrink_tail(&self, keep_bytes: usize) {

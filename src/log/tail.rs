@@ -84,6 +84,11 @@ impl Tail {
         self.pending_bytes
     }
 
+    /// Pending, and what is on its way to the device.
+    pub fn unwritten_bytes(&self) -> usize {
+        self.pending_bytes + self.in_flight.as_ref().map_or(0, |sealed| sealed.end - sealed.start)
+    }
+
     pub fn front(&mut self) -> Option<&mut OpenBuffer> {
         self.pending.front_mut()
     }
@@ -223,7 +228,12 @@ impl Tail {
         let keep = if unread > CACHE_BYTES_MAX { CACHE_BYTES_UNREAD } else { CACHE_BYTES_MAX };
         self.sealed_bytes += done.buf.len();
         self.sealed.push_back(done);
-        while self.sealed_bytes > keep && self.sealed.len() > 1 {
+        self.trim(keep);
+    }
+
+    /// The last buffer stays: its end may be the start of the next write.
+    pub fn trim(&mut self, keep_bytes: usize) {
+        while self.sealed_bytes > keep_bytes && self.sealed.len() > 1 {
             self.drop_oldest();
         }
     }
@@ -312,6 +322,25 @@ mod tests {
             write(&mut tail);
         }
         assert!(tail.cached_bytes() > 10_000_000);
+    }
+
+    #[test]
+    fn trimming_leaves_the_last_buffer() {
+        let (mut tail, segment, mut position) = (Tail::new(), Rc::new(Segment::new(0, 0, 0)), 0);
+        for _ in 0..5 {
+            write(&mut tail, &segment, &mut position, 100_000);
+        }
+        tail.trim(250_000);
+        assert_eq!(tail.sealed().len(), 2);
+        tail.trim(0);
+        assert_eq!(tail.sealed().back().map(|b| b.next), Some(500_000));
+        tail.push(&segment, position, &[1; 100], 500_000, 500_100);
+        assert_eq!(tail.unwritten_bytes(), 100);
+        assert!(tail.seal_front().is_some_and(|sealed| sealed.base <= 500_000));
+        assert_eq!(tail.pending_bytes(), 0);
+        assert!(tail.unwritten_bytes() >= 100, "it is on its way, not there");
+        tail.complete();
+        assert_eq!(tail.unwritten_bytes(), 0);
     }
 
     #[test]

@@ -118,9 +118,9 @@ fn appends_are_read_back_from_memory_files_and_after_a_clean_stop() {
                 log.write_pending().await.unwrap();
             }
         }
-        assert!(log.pending_bytes() > 0);
+        assert!(log.unwritten_bytes() > 0);
         log.write_pending().await.unwrap();
-        assert_eq!(log.pending_bytes(), 0);
+        assert_eq!(log.unwritten_bytes(), 0);
         assert_eq!(log.written_offset(), log.log_end_offset());
         assert!(log.read_tail(0, i64::MAX, 1 << 30, true).is_some());
         assert_eq!(read_all(&log, 1 << 30).await, expected);

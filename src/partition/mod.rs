@@ -115,8 +115,11 @@ pub struct Partition {
     watchers: RefCell<Vec<Rc<Watcher>>>,
     /// In the shard's flush queue or being flushed.
     pub flushing: Cell<bool>,
-    /// Of its pending bytes, those in the shard's sum.
+    /// Of its unwritten bytes, those in the shard's sum.
     pub unwritten_counted: Cell<usize>,
+    /// Of its tail cache, the bytes in the shard's sum; and whether it wrote since housekeeping last looked.
+    pub tail_counted: Cell<usize>,
+    pub tail_used: Cell<bool>,
 }
 
 /// One parked fetch: registered with every partition it waits for.
@@ -164,6 +167,8 @@ impl Partition {
             watchers: RefCell::new(Vec::new()),
             flushing: Cell::new(false),
             unwritten_counted: Cell::new(0),
+            tail_counted: Cell::new(0),
+            tail_used: Cell::new(false),
         })
     }
 
@@ -292,8 +297,8 @@ impl Partition {
     }
 
     /// Bytes appended and not yet given to the device.
-    pub fn pending_bytes(&self) -> usize {
-        self.log().map_or(0, |l| l.pending_bytes())
+    pub fn unwritten_bytes(&self) -> usize {
+        self.log().map_or(0, |l| l.unwritten_bytes())
     }
 
     pub fn forget_ahead(&self) {

@@ -49,6 +49,13 @@ impl super::Partition {
         topic.max_message_bytes.min(segment)
     }
 
+    /// As `shrink_tail`, but for the last buffer, whose end may be the start of the next write.
+    pub fn trim_tail(&self, keep_bytes: usize) {
+        if let Ok(log) = self.log() {
+            log.trim_tail(keep_bytes);
+        }
+    }
+
     pub fn shrink_tail(&self, keep_bytes: usize) {
         if let Ok(log) = self.log() {
             log.shrink_tail(keep_bytes);

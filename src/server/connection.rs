@@ -135,13 +135,16 @@ impl Connection {
     }
 
     /// False: the connection must close.
-    async fn take(self: &Rc<Self>, frames: &mut FrameReader, frame: Bytes, lent: Lent) -> bool {
+    async fn take(self: &Rc<Self>, frames: &mut FrameReader, frame: Bytes, mut lent: Lent) -> bool {
         let started = {
             let _wire = scope(Activity::Wire);
             api::start(&self.router, self.listener, self.peer, frame)
         };
         match started {
             Ok(Started::Produce(pending)) => {
+                if pending.is_appended() {
+                    lent.appended();
+                }
                 self.ack_bytes.set(self.ack_bytes.get() + pending.bytes);
                 self.acks.borrow_mut().push_back((pending, lent));
                 self.router.counters().waiting.add(1);

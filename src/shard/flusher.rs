@@ -58,9 +58,22 @@ impl FlushQueue {
     }
 
     fn count(&self, partition: &Partition) {
-        let now = partition.pending_bytes();
+        let now = partition.unwritten_bytes();
         let before = partition.unwritten_counted.replace(now);
         self.memory.set_unwritten(self.memory.unwritten() + now - before);
+    }
+
+    /// What was written is kept for readers as far as the shard's memory goes: beyond that who writes gives
+    /// up what it kept before, at once; what others keep is housekeeping's to look at.
+    fn count_tail(&self, partition: &Partition) {
+        let now = partition.tail_memory_bytes();
+        partition.tail_used.set(true);
+        let excess = self.memory.count_tail(partition.tail_counted.replace(now), now);
+        if excess > 0 {
+            partition.trim_tail(now.saturating_sub(excess));
+            let left = partition.tail_memory_bytes();
+            self.memory.count_tail(partition.tail_counted.replace(left), left);
+        }
     }
 }
 
@@ -120,6 +133,7 @@ async fn flush_until_clean(shard: &Shard, partition: Rc<Partition>) -> After {
         partition.flush().await;
         shard.flush_queue.last_used.set(now());
         shard.flush_queue.count(&partition);
+        shard.flush_queue.count_tail(&partition);
         if partition.is_suspect() && !shard.stopping.get() {
             return After::Broken(partition);
         }

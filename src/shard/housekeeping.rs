@@ -52,18 +52,29 @@ pub(super) async fn run(shard: Rc<Shard>) {
 }
 
 impl Shard {
-    /// Half of `shard.memory.bytes` is for tail caches; above it each partition keeps its share.
+    /// Half of `shard.memory.bytes` is for tail caches. When it is not enough, partitions that did not write
+    /// lately keep their share at most, so that others have room; when it is exceeded, all do.
     fn bound_tail_memory(&self) {
-        let budget = self.config.shards.of(self.id).memory_bytes / 2;
         let open: Vec<_> = self.all_partitions().into_iter().filter(|p| p.is_open()).collect();
         open.iter().for_each(|p| p.forget_ahead());
         let used: usize = open.iter().map(|p| p.tail_memory_bytes()).sum();
-        if used > budget && !open.is_empty() {
-            let share = budget / open.len();
-            for p in open {
-                p.shrink_tail(share);
+        let budget = self.memory.tails_max();
+        let exceeded = used > budget;
+        if self.memory.were_tails_short() || exceeded {
+            let share = budget / open.len().max(1);
+            for p in &open {
+                if exceeded || !p.tail_used.get() {
+                    p.shrink_tail(share);
+                }
             }
         }
+        let mut used = 0;
+        for p in &open {
+            p.tail_used.set(false);
+            p.tail_counted.set(p.tail_memory_bytes());
+            used += p.tail_counted.get();
+        }
+        self.memory.set_tails(used);
     }
 
     /// Opens, a few at a time, every partition that has a directory, so that recovery after a kill

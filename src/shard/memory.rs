@@ -1,6 +1,5 @@
-//! What a shard lends of `shard.memory.bytes` to requests and answers: half of it is for tail caches
-//! (housekeeping keeps that), a quarter for requests from their first byte until they are answered,
-//! a quarter for answers until they are written.
+//! What a shard lends of `shard.memory.bytes`: half of it is for tail caches, a quarter for requests from
+//! their first byte until the disk has what they brought, a quarter for answers until they are written.
 //! Requests beyond their quarter wait, in the order they came, and their sockets are not read
 //! meanwhile; answers beyond theirs get smaller and never wait: what consumers take frees memory.
 //! One a shard. Not here: who asks (`server/connection`, `shard/purgatory`).
@@ -9,18 +8,30 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::limits::{ANSWER_BYTES_MIN, ANSWERS_AT_FULL_SIZE};
 use crate::metrics::ShardCounters;
 use crate::runtime::mailbox::{OneshotSender, oneshot};
+use crate::runtime::{Instant, now};
+
+/// A disk that takes nothing for so long has stalled.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
 
 pub struct Memory {
     requests_max: usize,
     answers_max: usize,
+    tails_max: usize,
+    /// Held in frames: a request that is appended as a whole, here, is none any more.
     requests: Cell<usize>,
-    /// Appended and not on the device yet, when that is more than the requests that wait for it:
-    /// those whose client gave up are gone, their bytes are not.
+    /// Appended here and not on the device yet.
     unwritten: Cell<usize>,
+    /// When the disk last took some of it, or there was none.
+    last_written: Cell<Instant>,
+    /// Written, and kept for readers.
+    tails: Cell<usize>,
+    /// Somebody kept less than it might have since housekeeping last looked.
+    tails_short: Cell<bool>,
     answers: Cell<usize>,
     waiting: RefCell<VecDeque<(usize, OneshotSender<Lent>)>>,
     counters: Arc<ShardCounters>,
@@ -44,8 +55,12 @@ impl Memory {
         Rc::new(Memory {
             requests_max: shard_bytes / 4,
             answers_max: shard_bytes / 4,
+            tails_max: shard_bytes / 2,
             requests: Cell::new(0),
             unwritten: Cell::new(0),
+            last_written: Cell::default(),
+            tails: Cell::new(0),
+            tails_short: Cell::new(false),
             answers: Cell::new(0),
             waiting: RefCell::default(),
             counters,
@@ -53,7 +68,7 @@ impl Memory {
     }
 
     fn used_by_requests(&self) -> usize {
-        self.requests.get().max(self.unwritten.get())
+        self.requests.get() + self.unwritten.get()
     }
 
     /// No more than one request a connection should be taken now.
@@ -99,18 +114,47 @@ impl Memory {
     /// The flusher's count, after each append and each flush.
     pub fn set_unwritten(self: &Rc<Self>, bytes: usize) {
         let before = self.unwritten.replace(bytes);
-        if bytes < before {
+        if bytes < before || before == 0 {
+            self.last_written.set(now());
             self.pump();
         }
+        self.show();
     }
 
     pub fn unwritten(&self) -> usize {
         self.unwritten.get()
     }
 
-    /// What waits for a disk is all that requests may hold: no more is appended until it moves.
+    /// More waits for a disk than requests may hold, and it does not move: no more is appended. While it
+    /// moves, those who brought it wait themselves.
     pub fn is_stalled(&self) -> bool {
         self.unwritten.get() > self.requests_max
+            && now().saturating_since(self.last_written.get()) >= STALLED_AFTER
+    }
+
+    /// A tail cache has `after` bytes where it had `before`: by how much there are too many now.
+    pub fn count_tail(&self, before: usize, after: usize) -> usize {
+        self.set_tails(self.tails.get() + after - before);
+        let excess = self.tails.get().saturating_sub(self.tails_max);
+        if excess > 0 {
+            self.tails_short.set(true);
+        }
+        excess
+    }
+
+    /// Counted anew, as partitions also come and go.
+    pub fn set_tails(&self, bytes: usize) {
+        self.tails.set(bytes);
+        self.counters.memory_tails_bytes.set(bytes as u64);
+    }
+
+    pub fn tails_max(&self) -> usize {
+        self.tails_max
+    }
+
+    /// Whether there was less room for tails than somebody could use, since the last call.
+    pub fn were_tails_short(&self) -> bool {
+        self.tails_short.replace(false)
     }
 
     fn lent(self: &Rc<Self>, bytes: usize, purpose: Purpose) -> Lent {
@@ -156,6 +200,12 @@ impl Memory {
 impl Lent {
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The request is appended, and counted among what waits for the disk.
+    pub fn appended(&mut self) {
+        self.resize(0);
+        self.memory.pump();
     }
 
     /// What was really needed, which may be more: a batch is never cut.
@@ -249,5 +299,32 @@ mod tests {
         assert!(waits.as_mut().now_or_never().is_none());
         memory.set_unwritten(0);
         assert!(waits.now_or_never().is_some());
+    }
+
+    /// What is appended counts once: as many requests get in as there is room for, no more.
+    #[test]
+    fn a_request_that_is_appended_waits_for_the_disk_alone() {
+        let memory = memory();
+        let mut first = memory.admit(2 * MIB).now_or_never().expect("there is room");
+        memory.set_unwritten(2 * MIB);
+        first.appended();
+        let mut second = memory.admit(2 * MIB).now_or_never().expect("there is room");
+        let mut third = Box::pin(memory.admit(2 * MIB));
+        assert!(third.as_mut().now_or_never().is_none(), "two are written, two are read");
+        memory.set_unwritten(4 * MIB);
+        second.appended();
+        assert!(third.as_mut().now_or_never().is_none());
+        memory.set_unwritten(2 * MIB);
+        assert!(third.now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_tail_too_many_is_told() {
+        let memory = memory();
+        assert_eq!(memory.count_tail(0, 5 * MIB), 0);
+        assert_eq!(memory.count_tail(0, 4 * MIB), MIB);
+        assert!(memory.were_tails_short());
+        assert_eq!(memory.count_tail(4 * MIB, 3 * MIB), 0);
+        assert!(!memory.were_tails_short());
     }
 }

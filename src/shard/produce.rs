@@ -19,6 +19,15 @@ pub enum ProduceTicket {
 }
 
 impl ProduceTicket {
+    /// Appended here, or refused.
+    pub fn is_appended(&self) -> bool {
+        match self {
+            ProduceTicket::Refused(_) => true,
+            ProduceTicket::Here { ticket, .. } => matches!(ticket, Ticket::Done(_)),
+            ProduceTicket::Elsewhere(_) => false,
+        }
+    }
+
     /// Ends when the records are on the device's queue, or never will be (acks=0's own pace).
     pub async fn written(self) -> Result<(), PartitionError> {
         match self {

@@ -87,3 +87,41 @@ fn large_requests_wait_for_memory_and_small_ones_do_not() {
     }
     still_serves(&broker);
 }
+
+/// At full speed: what is kept for readers goes first, and who brings more waits; nobody is refused.
+#[test]
+fn writers_at_full_speed_stay_inside_a_small_memory() {
+    if !is_spindle() {
+        return eprintln!("needs a Spindle with little memory: not run");
+    }
+    const WRITERS: usize = 8;
+    const REQUESTS: usize = 40;
+    let broker = Broker::own(&["shard.count=1", "shard.memory.bytes=16777216"]);
+    let topic = unique("flood");
+    Wire::connect(broker.address()).create_topic_and_wait(&topic, WRITERS as i32);
+    still_serves(&broker);
+    let before = broker.resident_bytes();
+    let mut most = 0;
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|partition| {
+                let (broker, topic) = (&broker, &topic);
+                scope.spawn(move || {
+                    let mut wire = Wire::connect(broker.address());
+                    let records = Batch::of(&[&vec![b'x'; REQUEST_BYTES]]).bytes();
+                    for n in 0..REQUESTS {
+                        let done = wire.produce_to(topic, partition as i32, records.clone());
+                        assert_eq!(done.expect("an answer").0, 0, "request {n}");
+                    }
+                })
+            })
+            .collect();
+        while writers.iter().any(|w| !w.is_finished()) {
+            most = most.max(broker.resident_bytes());
+            std::thread::yield_now();
+        }
+    });
+    // The memory that it may use, as much again for sockets' read buffers and what the allocators keep.
+    let grown = most.saturating_sub(before);
+    assert!(grown < 40 << 20, "memory grew by {} MB", grown >> 20);
+}

@@ -166,7 +166,18 @@ impl Wire {
 
     /// acks=-1 to partition 0: (error code, base offset).
     pub fn produce(&mut self, topic: &str, records: Bytes) -> io::Result<(i16, i64)> {
-        let request = Wire::produce_request(topic, records);
+        self.produce_to(topic, 0, records)
+    }
+
+    /// Error code and base offset.
+    pub fn produce_to(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        records: Bytes,
+    ) -> io::Result<(i16, i64)> {
+        let mut request = Wire::produce_request(topic, records);
+        request.topic_data[0].partition_data[0].index = partition;
         let response: ProduceResponse = self.call(ApiKey::Produce, 9, &request)?;
         let partition = &response.responses[0].partition_responses[0];
         Ok((partition.error_code, partition.base_offset))
