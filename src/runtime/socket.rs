@@ -94,6 +94,14 @@ impl Stream {
     }
 
     /// As `read`, into the buffer's spare room (there must be some), which is not zeroed first.
+    /// Until a read probably finds something, or the end. Cancel-safe.
+    pub async fn readable(&self) {
+        match &self.0 {
+            StreamInner::Real(stream) => stream.readable().await,
+            StreamInner::Sim(stream) => stream.readable().await,
+        }
+    }
+
     pub async fn read_buf(&self, buf: &mut bytes::BytesMut) -> io::Result<usize> {
         match &self.0 {
             StreamInner::Real(stream) => stream.read_buf(buf).await,

@@ -72,7 +72,8 @@ impl Connection {
     /// Reads and serves until the peer goes, errs, or `close`.
     pub(super) async fn serve(self: Rc<Self>) {
         let frame_max = self.router.config().request_max_bytes;
-        let mut frames = FrameReader::new(self.stream.clone(), frame_max);
+        let mut frames =
+            FrameReader::new(self.stream.clone(), frame_max, self.router.memory().clone());
         let mut turn = 0;
         let mut lent = None;
         loop {

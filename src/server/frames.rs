@@ -2,17 +2,22 @@
 //! comes; a frame is cut out of the buffer without a copy.
 
 use std::io;
+use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 
 use crate::limits::{
     FRAME_BYTES_MIN, READ_BUFFER_BYTES_MAX, READ_BUFFER_BYTES_MIN, REQUEST_BYTES_UNADMITTED,
 };
-use crate::runtime::Stream;
+use crate::runtime::{self, Stream};
+use crate::shard::Memory;
 
 pub(super) struct FrameReader {
     stream: Stream,
     buffer: BytesMut,
+    /// When it is short no more of a frame is read than tells its length, before it is admitted.
+    memory: Rc<Memory>,
     /// Room asked for at the next read: grows while reads fill it, shrinks when they do not.
     read_bytes: usize,
     frame_bytes_max: usize,
@@ -42,9 +47,10 @@ pub(super) enum FrameReadError {
 }
 
 impl FrameReader {
-    pub(super) fn new(stream: Stream, frame_bytes_max: usize) -> FrameReader {
+    pub(super) fn new(stream: Stream, frame_bytes_max: usize, memory: Rc<Memory>) -> FrameReader {
         FrameReader {
             stream,
+            memory,
             buffer: BytesMut::new(),
             read_bytes: READ_BUFFER_BYTES_MIN,
             frame_bytes_max,
@@ -102,14 +108,32 @@ impl FrameReader {
                 self.announced = true;
                 return Ok(Read::Announced(total));
             }
-            if self.buffer.is_empty() && self.read_bytes == READ_BUFFER_BYTES_MIN {
+            let between_frames = self.buffer.is_empty();
+            let short = between_frames && self.memory.is_short();
+            if between_frames && (self.read_bytes == READ_BUFFER_BYTES_MIN || short) {
                 // An idle connection holds no more than this.
                 self.buffer = BytesMut::new();
             }
-            let room = self.missing().min(READ_BUFFER_BYTES_MAX).max(self.read_bytes);
+            let room = match short {
+                true => self.read_bytes.min(REQUEST_BYTES_UNADMITTED),
+                false => self.missing().min(READ_BUFFER_BYTES_MAX).max(self.read_bytes),
+            };
             // Room for the whole frame at once, so that it is not moved as it grows.
             self.buffer.reserve(self.missing().max(room));
-            let n = self.stream.read_buf(&mut self.buffer).await?;
+            let n = if between_frames && self.read_bytes > REQUEST_BYTES_UNADMITTED {
+                match self.stream.read_buf(&mut self.buffer).now_or_never() {
+                    Some(n) => n?,
+                    None => {
+                        // Idle after large frames: nobody admitted what its buffer takes.
+                        self.buffer = BytesMut::new();
+                        runtime::yield_now().await;
+                        self.stream.readable().await;
+                        continue;
+                    }
+                }
+            } else {
+                self.stream.read_buf(&mut self.buffer).await?
+            };
             if n == 0 {
                 if self.buffer.is_empty() {
                     return Ok(Read::End);

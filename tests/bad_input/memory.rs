@@ -125,3 +125,34 @@ fn writers_at_full_speed_stay_inside_a_small_memory() {
     let grown = most.saturating_sub(before);
     assert!(grown < 40 << 20, "memory grew by {} MB", grown >> 20);
 }
+
+/// A connection that was busy and is idle holds no buffer of the size that it was read with.
+#[test]
+fn idle_connections_hold_nothing() {
+    if !is_spindle() {
+        return eprintln!("counts a Spindle's memory: not run");
+    }
+    const CONNECTIONS: usize = 400;
+    let broker = Broker::own(&["shard.count=1"]);
+    let topic = unique("idle");
+    let mut first = Wire::connect(broker.address());
+    first.create_topic_and_wait(&topic, 1);
+    let records = Batch::of(&[&vec![b'x'; REQUEST_BYTES]]).bytes();
+    let busy = |wire: &mut Wire| {
+        for _ in 0..2 {
+            assert_eq!(wire.produce(&topic, records.clone()).expect("an answer").0, 0);
+        }
+    };
+    // The tail's cache is full then.
+    (0..10).for_each(|_| busy(&mut first));
+    let before = broker.resident_bytes();
+    let _idle: Vec<Wire> = (0..CONNECTIONS)
+        .map(|_| {
+            let mut wire = Wire::connect(broker.address());
+            busy(&mut wire);
+            wire
+        })
+        .collect();
+    let grown = broker.resident_bytes().saturating_sub(before);
+    assert!(grown < 32 << 20, "memory grew by {} MB", grown >> 20);
+}

@@ -237,6 +237,10 @@ impl Stream {
         Ok(n)
     }
 
+    pub async fn readable(&self) {
+        poll_fn(|cx| self.shared.polled.poll_readable(cx)).await
+    }
+
     pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let stretch = &self.shared.read_at_a_stretch;
         if stretch.get() >= BYTES_BETWEEN_YIELDS {

@@ -91,6 +91,11 @@ impl Stream {
         self.socket.local
     }
 
+    pub async fn readable(&self) {
+        let s = &self.socket;
+        poll_fn(|cx| socket_state::poll_readable(&world(), s.id, s.side, cx)).await
+    }
+
     /// A random prefix of what has arrived; 0 at end of stream.
     pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let s = &self.socket;

@@ -253,6 +253,18 @@ pub(super) fn poll_read(
     Poll::Pending
 }
 
+/// Until a read would not wait.
+pub(super) fn poll_readable(world: &World, id: u64, side: usize, cx: &mut Context<'_>) -> Poll<()> {
+    let mut net = world.net.borrow_mut();
+    let Some(connection) = net.connections.get_mut(&id) else { return Poll::Ready(()) };
+    let [me, _] = connection.pair(side);
+    if !me.arrived.is_empty() || me.reset || me.fin || me.shut || me.closed {
+        return Poll::Ready(());
+    }
+    me.reader = Some(cx.waker().clone());
+    Poll::Pending
+}
+
 /// Takes some bytes of `buf` into the stream, or waits for room.
 pub(super) fn poll_write(
     world: &Rc<World>,
