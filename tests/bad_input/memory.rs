@@ -121,9 +121,9 @@ fn writers_at_full_speed_stay_inside_a_small_memory() {
             std::thread::yield_now();
         }
     });
-    // The memory that it may use, as much again for sockets' read buffers and what the allocators keep.
+    // 16 MiB it may use; 28 to 32 are seen, with what the allocators keep. Tails alone would take 120.
     let grown = most.saturating_sub(before);
-    assert!(grown < 40 << 20, "memory grew by {} MB", grown >> 20);
+    assert!(grown < 64 << 20, "memory grew by {} MB", grown >> 20);
 }
 
 /// A connection that was busy and is idle holds no buffer of the size that it was read with.
