@@ -27,6 +27,9 @@ pub const FRAME_BYTES_MIN: usize = 8;
 
 /// Requests one connection may serve before it lets others run (glommio rule 2).
 pub const CONNECTION_TURN_REQUESTS: usize = 16;
+/// Small answers to requests that came together, gathered into one write: many heartbeats' answers, and no more
+/// memory than a few pages for a connection.
+pub const CONNECTION_HELD_REPLY_BYTES: usize = 16 * 1024;
 
 /// Decompressed bytes of one batch that the broker is willing to look at: 64 times the largest batch
 /// that it takes by default, and a shard looks at one at a time. Larger batches may be this times their size.

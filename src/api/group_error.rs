@@ -1,7 +1,7 @@
 //! What a group's coordinator refuses, as Kafka's codes, and what the group APIs share: who asks, in the
 //! coordinator's terms. The only place that maps `GroupError` and `CoordinatorError`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use kafka_protocol::protocol::StrBytes;
 
@@ -58,7 +58,20 @@ pub fn coordinator_code(error: CoordinatorError) -> i16 {
 /// Who asks, as Kafka writes it in its records and descriptions.
 pub fn client(cx: &RequestContext) -> Client {
     let id = cx.client_id.clone().and_then(|id| StrBytes::from_utf8(id).ok());
-    Client { id: id.unwrap_or_default(), host: StrBytes::from_string(host(cx.peer.ip())) }
+    Client { id: id.unwrap_or_default(), host: cx.peer.host.clone() }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug)]
+pub struct Peer {
+    /// As Kafka writes it: made once, every request of a group's member needs it.
+    host: StrBytes,
+}
+
+impl Peer {
+    pub fn new(address: SocketAddr) -> Peer {
+        Peer { host: StrBytes::from_string(host(address.ip())) }
+    }
 }
 
 /// As Java prints an address: no short form of IPv6.

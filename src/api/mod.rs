@@ -50,13 +50,14 @@ mod transactions;
 mod unregister_broker;
 mod update_features;
 
-use std::net::SocketAddr;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Decodable, Encodable};
 
 pub use advertised::ADVERTISED;
+pub use group_error::Peer;
 pub use produce::{Finished, PendingProduce};
 
 use crate::shard::{Chunk, Lent, Router};
@@ -72,7 +73,7 @@ pub struct RequestContext {
     pub client_id: Option<Bytes>,
     /// Index of the listener the connection came in on.
     pub listener: usize,
-    pub peer: SocketAddr,
+    pub peer: Rc<Peer>,
 }
 
 /// A whole response frame, in one piece or several.
@@ -106,7 +107,7 @@ impl Request {
 pub fn start(
     router: &Router,
     listener: usize,
-    peer: SocketAddr,
+    peer: &Rc<Peer>,
     frame: Bytes,
 ) -> Result<Started, String> {
     let request = frame::decode_request(frame).map_err(|e| e.to_string())?;
@@ -116,7 +117,7 @@ pub fn start(
         correlation_id: request.correlation_id,
         client_id: request.client_id.clone(),
         listener,
-        peer,
+        peer: peer.clone(),
     };
     let known = advertised::served(cx.api_key, cx.api_version);
     if !known && cx.api_key != ApiKey::ApiVersions as i16 {

@@ -1,21 +1,24 @@
 //! One connection: a reader task that takes frames in order and a writer task for produce
 //! acknowledgements. Produce appends at once and its acknowledgement waits in the queue, so
 //! pipelined requests share a write and an fdatasync; every other request waits until the queue is
-//! empty and is answered by the reader itself. Replies leave in request order.
+//! empty and is answered by the reader itself; small answers to requests that came together leave in
+//! one write. Replies leave in request order: what is held back leaves before anything is waited for.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::future::{Either, select};
 
 use super::frames::{FrameReadError, FrameReader, Read};
 use crate::api::{self, Finished, PendingProduce, Reply, Started};
 use crate::limits::{
-    CONNECTION_PENDING_ACKS, CONNECTION_PENDING_BYTES, CONNECTION_TURN_REQUESTS, GATHER_SLICES,
+    CONNECTION_HELD_REPLY_BYTES, CONNECTION_PENDING_ACKS, CONNECTION_PENDING_BYTES,
+    CONNECTION_TURN_REQUESTS, GATHER_SLICES,
 };
 use crate::runtime::activity::{Activity, charged, scope};
 use crate::runtime::{self, Instant, Notify, Stream};
@@ -25,6 +28,7 @@ use crate::wire::fetch::{Piece, RecordBytes};
 pub(super) struct Connection {
     stream: Stream,
     peer: SocketAddr,
+    asks: Rc<api::Peer>,
     listener: usize,
     router: Router,
     acks: RefCell<VecDeque<(PendingProduce, Lent)>>,
@@ -32,6 +36,8 @@ pub(super) struct Connection {
     ack_bytes: Cell<usize>,
     /// The writer task holds one that is not in `acks` any more.
     writing: Cell<bool>,
+    /// Answers that leave with that of the next request, which is here already. Then `acks` is empty.
+    held: RefCell<BytesMut>,
     writer_started: Cell<bool>,
     more_acks: Notify,
     fewer_acks: Notify,
@@ -49,11 +55,13 @@ impl Connection {
         Rc::new(Connection {
             stream,
             peer,
+            asks: Rc::new(api::Peer::new(peer)),
             listener,
             router,
             acks: RefCell::default(),
             ack_bytes: Cell::new(0),
             writing: Cell::new(false),
+            held: RefCell::default(),
             writer_started: Cell::new(false),
             more_acks: Notify::new(),
             fewer_acks: Notify::new(),
@@ -110,10 +118,15 @@ impl Connection {
             turn += 1;
             if turn >= CONNECTION_TURN_REQUESTS {
                 turn = 0;
+                // Others may have much to do before this connection's next turn.
+                if !self.write_held().await {
+                    break;
+                }
                 runtime::yield_now().await;
             }
         }
-        // What was appended is acknowledged, if the peer still reads.
+        // What was done is answered, what was appended acknowledged, if the peer still reads.
+        self.write_held().await;
         self.drained().await;
         self.close();
     }
@@ -139,12 +152,16 @@ impl Connection {
     async fn take(self: &Rc<Self>, frames: &mut FrameReader, frame: Bytes, mut lent: Lent) -> bool {
         let started = {
             let _wire = scope(Activity::Wire);
-            api::start(&self.router, self.listener, self.peer, frame)
+            api::start(&self.router, self.listener, &self.asks, frame)
         };
         match started {
             Ok(Started::Produce(pending)) => {
                 if pending.is_appended() {
                     lent.appended();
+                }
+                // The acknowledgement is another task's, and comes after them.
+                if !self.write_held().await {
+                    return false;
                 }
                 self.ack_bytes.set(self.ack_bytes.get() + pending.bytes);
                 self.acks.borrow_mut().push_back((pending, lent));
@@ -164,18 +181,33 @@ impl Connection {
                 if self.closed.get() {
                     return false;
                 }
-                let waits = request.waits_for_other_clients();
-                let answer = pin!(charged(Activity::Wire, api::handle(&self.router, request)));
-                let answer = match waits {
-                    false => answer.await,
-                    // It may take minutes: a client that goes meanwhile is not kept (its member is, for its session).
-                    true => match select(answer, pin!(frames.ended())).await {
-                        Either::Left((answer, _)) => answer,
-                        Either::Right(_) => return false,
-                    },
+                let (more, waits) = (frames.has_more(), request.waits_for_other_clients());
+                let mut answer = pin!(charged(Activity::Wire, api::handle(&self.router, request)));
+                // It may be ready at once; if not, what is held back must not wait for it.
+                let holds = !self.held.borrow().is_empty();
+                let ready = match holds {
+                    true => futures::poll!(answer.as_mut()),
+                    false => Poll::Pending,
+                };
+                let answer = match ready {
+                    Poll::Ready(answer) => answer,
+                    Poll::Pending => {
+                        if !self.write_held().await {
+                            return false;
+                        }
+                        match waits {
+                            false => answer.await,
+                            // It may take minutes: a client that goes meanwhile is not kept (its member is, for its
+                            // session).
+                            true => match select(answer, pin!(frames.ended())).await {
+                                Either::Left((answer, _)) => answer,
+                                Either::Right(_) => return false,
+                            },
+                        }
+                    }
                 };
                 match answer {
-                    Ok(reply) => self.write(reply).await,
+                    Ok(reply) => self.reply(reply, more).await,
                     Err(why) => {
                         self.reject(&why);
                         false
@@ -234,6 +266,34 @@ impl Connection {
             }
             self.fewer_acks.notify_waiters();
         }
+    }
+
+    /// Now, or, when it is small, with the answer to the request that is here already.
+    async fn reply(&self, reply: Reply, more: bool) -> bool {
+        let held = match &reply {
+            Reply::Frame(bytes) => self.hold(bytes, more),
+            Reply::Pieces(..) => false,
+        };
+        if held {
+            return more || self.write_held().await;
+        }
+        self.write_held().await && self.write(reply).await
+    }
+
+    /// False: it is to be written by itself, after what is held.
+    fn hold(&self, reply: &Bytes, more: bool) -> bool {
+        let mut held = self.held.borrow_mut();
+        let fits = held.len() + reply.len() <= CONNECTION_HELD_REPLY_BYTES;
+        let joins = fits && (more || !held.is_empty());
+        if joins {
+            held.extend_from_slice(reply);
+        }
+        joins
+    }
+
+    async fn write_held(&self) -> bool {
+        let held = self.held.take();
+        held.is_empty() || self.write(Reply::Frame(held.freeze())).await
     }
 
     async fn write(&self, reply: Reply) -> bool {

@@ -75,6 +75,12 @@ impl FrameReader {
         Ok(Some(frame.freeze()))
     }
 
+    /// A whole frame is here already, or one that will be refused.
+    pub(super) fn has_more(&self) -> bool {
+        let length = self.buffer.first_chunk::<4>().map(|prefix| i32::from_be_bytes(*prefix));
+        length.is_some_and(|n| self.buffer.len() - 4 >= n.max(0) as usize)
+    }
+
     /// Bytes that the buffer must hold for the frame that has begun.
     fn missing(&self) -> usize {
         match self.buffer.first_chunk::<4>() {

@@ -9,6 +9,7 @@ mod batches;
 mod connections;
 mod frames;
 mod memory;
+mod pipelines;
 mod startup;
 
 use bytes::Bytes;
