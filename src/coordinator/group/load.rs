@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use indexmap::map::raw_entry_v1::{RawEntryApiV1, RawEntryMut};
+
 use super::classic::ClassicGroup;
 use super::event::{Cause, EventKind};
 use super::records::{BadRecord, LoadedRecord, OffsetRef, Record};
@@ -37,17 +39,26 @@ impl Groups {
     fn replay_offset(&mut self, offset: &OffsetRef<'_>, transactional: Option<Producer>) {
         let OffsetRef { group, topic, partition, value } = *offset;
         let Some(value) = value else { return self.offsets.remove(group, topic, partition) };
-        if !self.groups.contains_key(group) {
+        // Both maps have it under the same hash.
+        let hash = self.offsets.hash_of(group);
+        let Groups { groups, offsets, .. } = self;
+        let mut kept = None;
+        if let RawEntryMut::Vacant(vacant) =
+            groups.raw_entry_mut_v1().from_key_hashed_nocheck(hash, group)
+        {
             // A simple consumer's. Kafka's name for when it became so is now; nothing depends on it.
             let id: Arc<str> = group.into();
-            let simple = ClassicGroup::new(id.clone(), -1);
-            self.groups.insert(id, Group::Classic(Box::new(simple)));
+            let simple = Group::Classic(Box::new(ClassicGroup::new(id.clone(), -1)));
+            kept = Some(id.clone());
+            vacant.insert_hashed_nocheck(hash, id, simple);
         }
         match transactional {
-            None => self.offsets.put(group, topic, partition, value),
-            Some(producer) => {
-                self.offsets.put_pending(producer.id, group, topic, partition, value);
+            None => {
+                let known = || groups.get_key_value(group).map(|(name, _)| name.clone());
+                let name = || kept.or_else(known).expect("it is there now");
+                offsets.put((hash, group), name, topic, partition, value);
             }
+            Some(producer) => offsets.put_pending(producer.id, group, topic, partition, value),
         }
     }
 
@@ -59,17 +70,20 @@ impl Groups {
     /// Everything is replayed: sessions of the members that the log named begin now.
     pub fn loaded(&mut self, now: Now, topics: &dyn Topics, out: &mut Vec<Effect>) {
         let mut turn = Turn::new(now, topics, out);
-        let mut ids: Vec<Arc<str>> = self.groups.keys().cloned().collect();
-        ids.sort_unstable();
-        for id in &ids {
+        // Of a million groups most may have offsets only.
+        let used = self.groups.iter().filter(|(_, group)| match group {
+            Group::Classic(group) => !group.is_empty(),
+            Group::Consumer(_) => true,
+        });
+        let used: Vec<Arc<str>> = used.map(|(id, _)| id.clone()).collect();
+        let cause = Cause::Loaded { groups: self.groups.len(), offsets: self.offsets.count() };
+        for id in &used {
             let (groups, mut cx) = self.tools(&mut turn);
             match groups.get_mut(id).expect("it is there") {
-                Group::Classic(group) if !group.is_empty() => group.loaded(&mut cx),
-                Group::Classic(_) => continue,
+                Group::Classic(group) => group.loaded(&mut cx),
                 Group::Consumer(_) => self.consumer_loaded(&mut turn, id),
             }
-            let cause = Cause::Loaded { groups: ids.len(), offsets: self.offsets.count() };
-            self.group_event(&mut turn, id, EventKind::CoordinatorLoaded, None, cause);
+            self.group_event(&mut turn, id, EventKind::CoordinatorLoaded, None, cause.clone());
         }
         self.arm_retention(&turn);
     }

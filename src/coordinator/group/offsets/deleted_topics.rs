@@ -100,9 +100,9 @@ impl Offsets {
             }
         };
         // The shorter list is gone through.
-        if walk.topics.len() <= offsets.topics.len() {
+        if walk.topics.len() <= offsets.len() {
             for (topic, id) in &walk.topics {
-                let Some(rows) = offsets.topics.get(topic) else { continue };
+                let Some(rows) = offsets.rows(topic) else { continue };
                 look(topic, *id, rows);
             }
         } else {
@@ -111,7 +111,7 @@ impl Offsets {
                 look(topic, *id, rows);
             }
         }
-        cost += walk.topics.len().min(offsets.topics.len());
+        cost += walk.topics.len().min(offsets.len());
         Some((group.clone(), found, cost))
     }
 }

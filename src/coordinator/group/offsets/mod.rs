@@ -3,25 +3,30 @@
 //!
 //! `commit`, `fetch`, `delete` are the requests, `deleted_topics` and `expiry` what goes by itself. Loading allocates what is stored and no
 //! more: a group's name, a topic's name in it, and a row for each partition.
-//! Invariant: the rows of a topic are sorted by partition; `count` is their number over all groups.
+//! Invariant: `count` is the number of rows over all groups.
 
 mod commit;
 mod delete;
 mod deleted_topics;
 mod expiry;
 mod fetch;
+mod of_group;
 #[cfg(test)]
 mod tests;
 mod transactions;
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use indexmap::map::raw_entry_v1::{RawEntryApiV1, RawEntryMut};
+
 use super::records::OffsetValueRef;
-use super::seeded::{Seeded, SeededIndex, SeededMap};
+use super::seeded::{Seeded, SeededIndex};
 use crate::types::TopicId;
 
 pub use deleted_topics::DeletedTopics;
 pub use expiry::RetentionRound;
+use of_group::GroupOffsets;
 use transactions::Transactions;
 
 #[derive(Debug)]
@@ -32,11 +37,8 @@ pub struct Offsets {
     count: usize,
     /// Grows with every offset in the log's order: a transaction's offset does not replace one that came after it.
     order: u64,
-}
-
-#[derive(Debug)]
-pub struct GroupOffsets {
-    topics: SeededMap<Arc<str>, Vec<StoredOffset>>,
+    /// The last topic that was new to a group: many groups have the same few.
+    last_topic: Arc<str>,
 }
 
 /// One partition's row.
@@ -61,6 +63,7 @@ impl Offsets {
             hash,
             count: 0,
             order: 0,
+            last_topic: Arc::from(""),
         }
     }
 
@@ -73,11 +76,11 @@ impl Offsets {
     #[cfg(test)]
     pub fn rows(&self) -> Vec<(String, StoredOffset)> {
         let of_group = |(group, offsets): (&Arc<str>, &GroupOffsets)| {
-            let of_topic = |(topic, rows): (&Arc<str>, &Vec<StoredOffset>)| {
+            let of_topic = |(topic, rows): (&Arc<str>, &[StoredOffset])| {
                 let name = format!("{group}/{topic}");
                 rows.iter().map(move |row| (name.clone(), row.clone())).collect::<Vec<_>>()
             };
-            offsets.topics.iter().flat_map(of_topic).collect::<Vec<_>>()
+            offsets.by_topic().into_iter().flat_map(of_topic).collect::<Vec<_>>()
         };
         self.groups.iter().flat_map(of_group).collect()
     }
@@ -86,19 +89,47 @@ impl Offsets {
         self.groups.get(group)?.get(topic, partition)
     }
 
-    pub fn put(&mut self, group: &str, topic: &str, partition: i32, value: OffsetValueRef<'_>) {
-        self.order += 1;
-        let row = StoredOffset::new(partition, self.order, value);
-        self.put_row(group, topic, row);
+    /// Under which a group's name is kept here, and in a map of the same seed.
+    pub fn hash_of(&self, group: &str) -> u64 {
+        self.hash.hash_one(group)
     }
 
-    fn put_row(&mut self, group: &str, topic: &str, row: StoredOffset) {
-        if !self.groups.contains_key(group) {
-            let topics = SeededMap::with_hasher(self.hash);
-            self.groups.insert(group.into(), GroupOffsets { topics });
-        }
-        let group = self.groups.get_mut(group).expect("it is there now");
-        self.count += usize::from(group.put(topic, row));
+    /// `group` is the name's hash and the name; `name` gives it as it is kept elsewhere.
+    pub fn put(
+        &mut self,
+        group: (u64, &str),
+        name: impl FnOnce() -> Arc<str>,
+        topic: &str,
+        partition: i32,
+        value: OffsetValueRef<'_>,
+    ) {
+        self.order += 1;
+        let row = StoredOffset::new(partition, self.order, value);
+        self.put_row(group, name, topic, row);
+    }
+
+    fn put_row(
+        &mut self,
+        (hash, group): (u64, &str),
+        name: impl FnOnce() -> Arc<str>,
+        topic: &str,
+        row: StoredOffset,
+    ) {
+        let found = self.groups.raw_entry_mut_v1().from_key_hashed_nocheck(hash, group);
+        let offsets = match found {
+            RawEntryMut::Occupied(offsets) => offsets.into_mut(),
+            RawEntryMut::Vacant(vacant) => {
+                vacant.insert_hashed_nocheck(hash, name(), GroupOffsets::new()).1
+            }
+        };
+        let last_topic = &mut self.last_topic;
+        let name = || {
+            if **last_topic != *topic {
+                *last_topic = topic.into();
+            }
+            last_topic.clone()
+        };
+        self.count += usize::from(offsets.put(topic, row, self.hash, name));
     }
 
     /// A tombstone: of what is committed, and of what open transactions have for the partition.
@@ -109,58 +140,9 @@ impl Offsets {
             return;
         }
         self.count -= 1;
-        if offsets.topics.is_empty() {
+        if offsets.is_empty() {
             self.groups.swap_remove(group);
         }
-    }
-}
-
-impl GroupOffsets {
-    fn get(&self, topic: &str, partition: i32) -> Option<&StoredOffset> {
-        let rows = self.topics.get(topic)?;
-        rows.binary_search_by_key(&partition, |row| row.partition).ok().map(|at| &rows[at])
-    }
-
-    /// Whether it is a new one.
-    fn put(&mut self, topic: &str, row: StoredOffset) -> bool {
-        let Some(rows) = self.topics.get_mut(topic) else {
-            self.topics.insert(topic.into(), vec![row]);
-            return true;
-        };
-        // Commits and logs go up the partitions.
-        if rows.last().is_some_and(|last| last.partition < row.partition) {
-            rows.push(row);
-            return true;
-        }
-        match rows.binary_search_by_key(&row.partition, |row| row.partition) {
-            Ok(at) => {
-                rows[at] = row;
-                false
-            }
-            Err(at) => {
-                rows.insert(at, row);
-                true
-            }
-        }
-    }
-
-    fn remove(&mut self, topic: &str, partition: i32) -> bool {
-        let Some(rows) = self.topics.get_mut(topic) else { return false };
-        let Ok(at) = rows.binary_search_by_key(&partition, |row| row.partition) else {
-            return false;
-        };
-        rows.remove(at);
-        if rows.is_empty() {
-            self.topics.remove(topic);
-        }
-        true
-    }
-
-    /// In the order of their names.
-    fn by_topic(&self) -> Vec<(&Arc<str>, &[StoredOffset])> {
-        let mut topics: Vec<_> = self.topics.iter().map(|(t, rows)| (t, rows.as_slice())).collect();
-        topics.sort_unstable_by_key(|(topic, _)| *topic);
-        topics
     }
 }
 

@@ -54,7 +54,8 @@ impl Offsets {
                         .get(&group, &topic, partition)
                         .is_some_and(|committed| committed.order > row.order);
                     if committed && !newer {
-                        self.put_row(&group, &topic, row);
+                        let hash = self.hash_of(&group);
+                        self.put_row((hash, &group), || group.clone(), &topic, row);
                     }
                 }
             }
