@@ -26,7 +26,7 @@ impl ClassicGroup {
             protocol_type: self.protocol_type.clone(),
             protocol: self.protocol.clone(),
             generation: self.generation,
-            members: self.members.values().map(seat).collect(),
+            members: self.members.values().map(|member| seat(member)).collect(),
         }
     }
 

@@ -113,7 +113,7 @@ impl ClassicGroup {
         });
         let timeout_ms = i64::from(cx.config.new_member_join_timeout_ms);
         cx.timers.arm(&self.session_key(&id), cx.turn.now.monotonic_ms + timeout_ms);
-        self.event(cx, EventKind::MemberJoined, self.members.get(&id), Cause::NewMember);
+        self.event(cx, EventKind::MemberJoined, self.member(&id), Cause::NewMember);
         self.rebalance(cx, Some(&id), Cause::NewMember);
     }
 
@@ -138,7 +138,7 @@ impl ClassicGroup {
         let member = self.members.get_mut(new).expect("it is here");
         (member.client_id, member.client_host) = (name(&client.id), name(&client.host));
         let cause = Cause::StaticReplaced { old_member: old.clone() };
-        self.event(cx, EventKind::StaticReplaced, self.members.get(new), cause.clone());
+        self.event(cx, EventKind::StaticReplaced, self.member(new), cause.clone());
         if self.state == Stable && self.select_protocol() == self.protocol {
             cx.turn.append(vec![self.to_record()]);
             let is_leader = self.is_leader(new);
@@ -209,18 +209,16 @@ impl ClassicGroup {
         cx: &mut Tools<'_, '_>,
         id: &str,
         instance_id: Option<&str>,
-    ) -> Result<(), GroupError> {
-        if let Err(error) = self.find_member(id, instance_id) {
-            if error == GroupError::FencedInstanceId {
+    ) -> Result<&ClassicMember, GroupError> {
+        self.find_member(id, instance_id).inspect_err(|error| {
+            if *error == GroupError::FencedInstanceId {
                 let fenced = ClassicMember {
                     instance_id: instance_id.map(Arc::from),
                     ..ClassicMember::new(id.into(), Arc::from(""), Arc::from(""))
                 };
                 self.event(cx, EventKind::MemberFenced, Some(&fenced), Cause::WrongInstance);
             }
-            return Err(error);
-        }
-        Ok(())
+        })
     }
 
     pub(super) fn find_member(
@@ -235,7 +233,7 @@ impl ClassicGroup {
                 Some(_) => {}
             }
         }
-        self.members.get(id).ok_or(GroupError::UnknownMemberId)
+        self.member(id).ok_or(GroupError::UnknownMemberId)
     }
 }
 

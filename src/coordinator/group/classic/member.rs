@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::coordinator::group::RequestId;
 use crate::coordinator::group::input::Protocol;
+use crate::coordinator::group::timers::Place;
 
 #[derive(Debug)]
 pub struct ClassicMember {
@@ -25,6 +26,7 @@ pub struct ClassicMember {
     pub(super) syncing: Option<RequestId>,
     /// It has never been through a rebalance: its first join has a time limit of its own.
     pub(super) is_new: bool,
+    pub(super) session: Place,
 }
 
 impl ClassicMember {
@@ -42,6 +44,7 @@ impl ClassicMember {
             joining: None,
             syncing: None,
             is_new: false,
+            session: Place::default(),
         }
     }
 

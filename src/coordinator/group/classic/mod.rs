@@ -65,7 +65,8 @@ pub struct ClassicGroup {
     protocol: Option<Arc<str>>,
     leader: Option<Arc<str>>,
     /// In the order of their ids, so that what is sent does not depend on a hash.
-    members: BTreeMap<Arc<str>, ClassicMember>,
+    /// Boxed: a node of the map has room for eleven, and most groups have one.
+    members: BTreeMap<Arc<str>, Box<ClassicMember>>,
     /// Instance id to member id (KIP-345).
     statics: BTreeMap<Arc<str>, Arc<str>>,
     /// Member ids that were given out and have not joined (KIP-394).
@@ -149,8 +150,12 @@ impl ClassicGroup {
         self.leader.as_ref()
     }
 
-    pub fn members(&self) -> &BTreeMap<Arc<str>, ClassicMember> {
+    pub fn members(&self) -> &BTreeMap<Arc<str>, Box<ClassicMember>> {
         &self.members
+    }
+
+    fn member(&self, id: &str) -> Option<&ClassicMember> {
+        self.members.get(id).map(Box::as_ref)
     }
 
     pub fn static_member(&self, instance_id: &str) -> Option<&Arc<str>> {
@@ -225,10 +230,13 @@ impl ClassicGroup {
         TimerKey::ClassicSync(self.id.clone())
     }
 
-    fn arm_session(&self, cx: &mut Tools<'_, '_>, member: &Arc<str>) {
-        let timeout_ms = i64::from(self.members[member].session_timeout_ms);
-        let at_ms = cx.turn.now.monotonic_ms + timeout_ms;
-        cx.timers.arm(&self.session_key(member), at_ms);
+    fn arm_session(&self, cx: &mut Tools<'_, '_>, member: &str) {
+        self.keep_alive(cx, &self.members[member]);
+    }
+
+    fn keep_alive(&self, cx: &mut Tools<'_, '_>, member: &ClassicMember) {
+        let at_ms = cx.turn.now.monotonic_ms + i64::from(member.session_timeout_ms);
+        cx.timers.arm_at(&member.session, at_ms, || self.session_key(&member.id));
     }
 
     /// All that may still ring for it.

@@ -42,7 +42,7 @@ impl ClassicGroup {
         }
         let is_first = self.state == Empty;
         self.enter(cx, PreparingRebalance);
-        let member = who.and_then(|id| self.members.get(id));
+        let member = who.and_then(|id| self.member(id));
         self.event(cx, EventKind::RebalanceStarted, member, why);
         if is_first {
             let delay_ms = i64::from(cx.config.initial_rebalance_delay_ms).max(0);
@@ -123,9 +123,9 @@ impl ClassicGroup {
 
     /// Dynamic members that did not join again are out; static ones keep their places (KIP-345).
     fn leave_behind(&mut self, cx: &mut Tools<'_, '_>) {
-        let missing = |m: &&super::ClassicMember| m.joining.is_none() && m.instance_id.is_none();
-        let out: Vec<Arc<str>> =
-            self.members.values().filter(missing).map(|m| m.id.clone()).collect();
+        let missing = |m: &super::ClassicMember| m.joining.is_none() && m.instance_id.is_none();
+        let out = self.members.values().filter(|m| missing(m));
+        let out: Vec<Arc<str>> = out.map(|m| m.id.clone()).collect();
         let timeout_ms = self.rebalance_timeout_ms();
         for id in out {
             let member = self.remove(cx, &id).expect("it is here");
@@ -189,7 +189,7 @@ impl ClassicGroup {
             instance_id: member.instance_id.as_deref().map(text),
             metadata: member.metadata(protocol),
         };
-        self.members.values().map(joined).collect()
+        self.members.values().map(|member| joined(member)).collect()
     }
 
     /// Members that never sent SyncGroup are out.
@@ -216,7 +216,7 @@ impl ClassicGroup {
             }
             return;
         }
-        let Some(member) = self.members.get(id) else { return };
+        let Some(member) = self.member(id) else { return };
         if member.is_kept_waiting() {
             return;
         }

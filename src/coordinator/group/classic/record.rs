@@ -49,7 +49,7 @@ impl ClassicGroup {
             + RECORD_BYTES
             + self.id.len()
             + names.into_iter().flatten().map(|name| name.len()).sum::<usize>()
-            + self.members.values().map(member).sum::<usize>()
+            + self.members.values().map(|m| member(m)).sum::<usize>()
     }
 
     /// Of a group that was made by its first join, which is not through.

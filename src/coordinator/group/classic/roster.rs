@@ -1,5 +1,6 @@
 //! Who is in a classic group: coming, going, replaced; which protocols all of them speak; who leads.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,15 +19,19 @@ impl ClassicGroup {
         }
         self.leader.get_or_insert_with(|| member.id.clone());
         self.pending.remove(&member.id);
+        if self.pending.is_empty() {
+            // An empty set keeps its node.
+            self.pending = BTreeSet::new();
+        }
         self.vote(&member.protocols);
         self.joining += usize::from(member.joining.is_some());
-        let old = self.members.insert(member.id.clone(), member);
+        let old = self.members.insert(member.id.clone(), Box::new(member));
         assert!(old.is_none(), "a member joins group {} twice", self.id);
     }
 
     /// It is gone, with what it waited for: both are told that it is not known.
     pub(super) fn remove(&mut self, cx: &mut Tools<'_, '_>, id: &str) -> Option<ClassicMember> {
-        let member = self.members.remove(id);
+        let member = self.members.remove(id).map(|member| *member);
         if let Some(member) = &member {
             cx.timers.cancel(&self.session_key(&member.id));
             self.unvote(&member.protocols);

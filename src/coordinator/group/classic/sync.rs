@@ -1,7 +1,7 @@
 //! SyncGroup and Heartbeat. The leader's SyncGroup makes the generation: it is written, and everybody gets its part
 //! when that is committed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 
@@ -61,6 +61,8 @@ impl ClassicGroup {
     fn synced(&mut self, cx: &mut Tools<'_, '_>, id: &str) {
         self.pending_sync.remove(id);
         if self.pending_sync.is_empty() {
+            // An empty set keeps its node.
+            self.pending_sync = BTreeSet::new();
             cx.timers.cancel(&self.sync_key());
         }
     }
@@ -88,7 +90,7 @@ impl ClassicGroup {
             cx.turn.answer_after_append(from, Answer::Sync(self.part_of(&id)));
             self.arm_session(cx, &id);
         }
-        let leader = self.members.get(request.member_id.as_str());
+        let leader = self.member(request.member_id.as_str());
         self.event(cx, EventKind::RebalanceCompleted, leader, Cause::AllMembersJoined);
     }
 
@@ -124,11 +126,12 @@ impl ClassicGroup {
         cx: &mut Tools<'_, '_>,
         request: &HeartbeatRequest,
     ) -> Result<(), GroupError> {
-        self.check_member(cx, &request.member_id, request.instance_id.as_deref())?;
+        let instance_id = request.instance_id.as_deref();
+        let member = self.check_member(cx, &request.member_id, instance_id)?;
         if request.generation != self.generation {
             return Err(GroupError::IllegalGeneration);
         }
-        self.is_alive(cx, &request.member_id);
+        self.keep_alive(cx, member);
         match self.state {
             PreparingRebalance => Err(GroupError::RebalanceInProgress),
             Empty | CompletingRebalance | Stable => Ok(()),
@@ -161,9 +164,8 @@ impl ClassicGroup {
 
     /// Its session begins again.
     pub fn is_alive(&mut self, cx: &mut Tools<'_, '_>, id: &str) {
-        if let Some(member) = self.members.get(id) {
-            let id = member.id.clone();
-            self.arm_session(cx, &id);
+        if let Some(member) = self.member(id) {
+            self.keep_alive(cx, member);
         }
     }
 }

@@ -73,7 +73,7 @@ impl ConsumerGroup {
     }
 
     fn member_or_new(&self, id: &Arc<str>) -> Member {
-        self.members.get(id).cloned().unwrap_or_else(|| Member::new(id.clone()))
+        self.member(id).cloned().unwrap_or_else(|| Member::new(id.clone()))
     }
 }
 

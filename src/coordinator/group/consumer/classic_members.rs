@@ -65,7 +65,7 @@ impl Work<'_, '_> {
                 existing.id.clone()
             }
         };
-        let before = match self.group.members.get(&id) {
+        let before = match self.group.member(&id) {
             Some(member) => member.clone(),
             None => Member::new(id.clone()),
         };

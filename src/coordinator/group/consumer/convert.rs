@@ -163,7 +163,7 @@ impl ConsumerGroup {
     /// Without these members only such of the classic protocol are left, and the policy lets the group go back.
     pub fn can_downgrade_without(&self, leaving: &[Arc<str>], config: &GroupConfig) -> bool {
         let classic_leaving =
-            leaving.iter().filter(|id| self.members.get(*id).is_some_and(Member::is_classic));
+            leaving.iter().filter(|id| self.member(id).is_some_and(Member::is_classic));
         let left = self.len() - leaving.len();
         left > 0
             && self.classic_members - classic_leaving.count() == left
@@ -194,7 +194,7 @@ impl ConsumerGroup {
                 + said.map(|(_, metadata)| metadata.len()).max().unwrap_or(0)
                 + target.iter().map(|(_, all)| TOPIC_NAME_BYTES + 8 + 4 * all.len()).sum::<usize>()
         };
-        let members = self.members.values().map(seat).sum::<usize>();
+        let members = self.members.values().map(|member| seat(member)).sum::<usize>();
         BATCH_BYTES + RECORD_BYTES + self.id.len() + members <= config.batch_bytes_max
     }
 
@@ -207,9 +207,9 @@ impl ConsumerGroup {
         records: &mut Vec<Record>,
     ) -> ClassicView {
         records.extend(self.tombstones());
-        let stays = |member: &&Member| !leaving.contains(&member.id);
+        let stays = |member: &Member| !leaving.contains(&member.id);
         let mut members = Vec::new();
-        for member in self.members.values().filter(stays) {
+        for member in self.members.values().filter(|member| stays(member)) {
             let Some(classic) = &member.about.classic else { continue };
             members.push(ClassicSeat {
                 member_id: member.id.clone(),

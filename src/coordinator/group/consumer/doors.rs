@@ -34,14 +34,16 @@ impl Groups {
         if request.member_id.is_empty() {
             request.member_id = self.new_consumer_id();
         }
+        // Nearly always it is there, and nothing else has to be looked up.
+        let found = self.with_consumer(turn, &request.group_id, |tools, group| {
+            tools.heartbeat(group, Vec::new(), from, &client, &request)
+        });
+        if found {
+            return;
+        }
         let id = self.known_name(&request.group_id);
         let joins = request.member_epoch == 0;
         match self.groups.get(&id) {
-            Some(Group::Consumer(_)) => {
-                self.with_consumer(turn, &id, |tools, group| {
-                    tools.heartbeat(group, Vec::new(), from, &client, &request)
-                });
-            }
             None if joins => {
                 let group = ConsumerGroup::new(id.clone());
                 self.first_heartbeat(turn, group, Vec::new(), from, &client, &request);
@@ -253,19 +255,21 @@ impl Groups {
         }
     }
 
+    /// False: there is no such consumer group.
     fn with_consumer(
         &mut self,
         turn: &mut Turn<'_>,
         id: &str,
         door: impl FnOnce(&mut ConsumerTools<'_, '_>, &mut ConsumerGroup) -> After,
-    ) {
+    ) -> bool {
         let Groups { groups, timers, config, subscriptions, .. } = self;
-        let Some(Group::Consumer(group)) = groups.get_mut(id) else { return };
+        let Some(Group::Consumer(group)) = groups.get_mut(id) else { return false };
         let mut tools = ConsumerTools { turn: &mut *turn, timers, config, subscriptions };
         match door(&mut tools, group) {
             After::Refused | After::Same => {}
             After::Classic(downgrade) => self.become_classic(turn, *downgrade),
         }
+        true
     }
 
     fn become_classic(&mut self, turn: &mut Turn<'_>, downgrade: Downgrade) {

@@ -51,7 +51,8 @@ pub struct ConsumerGroup {
     /// When it was computed; 0: never, or not known.
     pub(super) assignment_ms: i64,
     /// In the order of their ids: the assignors break ties by it.
-    pub(super) members: BTreeMap<Arc<str>, Member>,
+    /// Boxed: a node of the map has room for eleven, and most groups have one.
+    pub(super) members: BTreeMap<Arc<str>, Box<Member>>,
     pub(super) target: HashMap<Arc<str>, Assignment>,
     pub(super) resolved: BTreeMap<Arc<str>, Resolved>,
     /// Of Kafka before 4.1; goes with the next epoch.
@@ -127,11 +128,11 @@ impl ConsumerGroup {
     }
 
     pub fn member(&self, id: &str) -> Option<&Member> {
-        self.members.get(id)
+        self.members.get(id).map(Box::as_ref)
     }
 
     pub fn static_member(&self, instance_id: &str) -> Option<&Member> {
-        self.static_members.get(instance_id).and_then(|id| self.members.get(id))
+        self.static_members.get(instance_id).and_then(|id| self.member(id))
     }
 
     pub fn is_subscribed_to(&self, topic: &str) -> bool {
@@ -195,11 +196,11 @@ impl ConsumerGroup {
             self.owners.insert(partition, id.clone());
         }
         self.reconciled += usize::from(member.current.is_reconciled_to(self.assignment_epoch));
-        self.members.insert(id, member);
+        self.members.insert(id, Box::new(member));
     }
 
     pub(super) fn take_member(&mut self, id: &str) -> Option<Member> {
-        let member = self.members.remove(id)?;
+        let member = *self.members.remove(id)?;
         self.forget_indexed(&member);
         if let Some(instance) = member.instance_id()
             && self.static_members.get(instance).is_some_and(|holder| &**holder == id)
@@ -256,8 +257,8 @@ impl ConsumerGroup {
     pub(super) fn put_assignment_epoch(&mut self, epoch: i32, at_ms: i64) {
         self.assignment_epoch = epoch;
         self.assignment_ms = at_ms;
-        let done = |member: &&Member| member.current.is_reconciled_to(epoch);
-        self.reconciled = self.members.values().filter(done).count();
+        let done = |member: &Member| member.current.is_reconciled_to(epoch);
+        self.reconciled = self.members.values().filter(|member| done(member)).count();
     }
 
     /// After a log was replayed: records of several members may have come in an order in which two had a partition.

@@ -147,7 +147,7 @@ impl Work<'_, '_> {
                 (id, false)
             }
         };
-        let before = match self.group.members.get(&id) {
+        let before = match self.group.member(&id) {
             Some(member) => member.clone(),
             None => Member::new(id.clone()),
         };
@@ -291,7 +291,7 @@ impl Work<'_, '_> {
 
     /// A static member under another member id takes the place, the target and the partitions of the one before.
     pub(super) fn replace_static(&mut self, old: &Arc<str>, id: &Arc<str>) {
-        let mut member = self.group.members[old].clone();
+        let mut member = Member::clone(&self.group.members[old]);
         let target = self.group.target_of(old).clone();
         let cause = Cause::StaticReplaced { old_member: old.clone() };
         self.event(EventKind::StaticReplaced, Some(old), cause, None);

@@ -9,6 +9,7 @@ use crate::coordinator::group::input::Client;
 use crate::coordinator::group::records::{
     ClassicMemberValue, ConsumerCurrentValue, ConsumerMemberValue,
 };
+use crate::coordinator::group::timers::Place;
 use crate::types::TopicId;
 
 /// Of a request: the member leaves.
@@ -47,6 +48,7 @@ pub struct Member {
     pub about: ConsumerMemberValue,
     pub current: Current,
     pub wait: Option<Wait>,
+    pub session: Place,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +127,7 @@ impl Member {
             subscribed_topic_regex: Some("".into()),
             ..ConsumerMemberValue::default()
         };
-        Member { id, about, current: Current::default(), wait: None }
+        Member { id, about, current: Current::default(), wait: None, session: Place::default() }
     }
 
     /// `None` when it has none, or an empty one.

@@ -200,8 +200,12 @@ impl Work<'_, '_> {
     }
 
     pub(super) fn arm_session(&mut self, id: &Arc<str>, timeout_ms: i32) {
-        let key = TimerKey::ConsumerSession(self.group.id.clone(), id.clone());
-        self.timers.arm(&key, self.turn.now.monotonic_ms + i64::from(timeout_ms));
+        let key = || TimerKey::ConsumerSession(self.group.id.clone(), id.clone());
+        let at_ms = self.turn.now.monotonic_ms + i64::from(timeout_ms);
+        match self.group.members.get(id) {
+            Some(member) => self.timers.arm_at(&member.session, at_ms, key),
+            None => self.timers.arm(&key(), at_ms),
+        }
     }
 
     /// The member has to do something in time.
