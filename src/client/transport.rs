@@ -8,20 +8,10 @@ use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
 
 use super::*;
+use crate::wire::primitives;
 
 pub(super) fn take_uvarint(bytes: &mut Bytes) -> Option<u32> {
-    let mut value = 0u32;
-    for shift in [0, 7, 14, 21, 28] {
-        if !bytes.has_remaining() {
-            return None;
-        }
-        let byte = bytes.get_u8();
-        value |= u32::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
+    primitives::uvarint(|| bytes.has_remaining().then(|| bytes.get_u8()))
 }
 
 /// KIP-482: count, then (tag, size, bytes) each.

@@ -1,11 +1,11 @@
 //! Length-prefixed frames and request/response headers, in every header version.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Decodable, Encodable};
 
 use super::produce::DecodeError;
-use super::{describe_log_dirs, list_offsets, request_shape};
+use super::{describe_log_dirs, list_offsets, primitives, request_shape};
 
 /// A request's header, decoded; `body` is the rest of the frame (zero copy).
 #[derive(Clone, Debug)]
@@ -79,15 +79,7 @@ fn skip_tags(bytes: &mut Bytes) -> Option<()> {
 }
 
 fn uvarint(bytes: &mut Bytes) -> Option<u32> {
-    let mut value = 0;
-    for (i, byte) in bytes.iter().take(5).copied().enumerate() {
-        value |= u32::from(byte & 0x7f) << (7 * i);
-        if byte & 0x80 == 0 {
-            let _ = bytes.split_to(i + 1);
-            return Some(value);
-        }
-    }
-    None
+    primitives::uvarint(|| bytes.has_remaining().then(|| bytes.get_u8()))
 }
 
 /// Whether (key, version) uses flexible headers: (request header version, response header version).

@@ -11,7 +11,7 @@ pub mod fetch;
 pub mod frame;
 pub mod list_offsets;
 mod lz4;
-mod primitives;
+pub mod primitives;
 pub mod produce;
 pub mod record_batch;
 mod record_scan;

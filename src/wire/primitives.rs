@@ -9,6 +9,23 @@ use crate::types::TopicId;
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
+/// An unsigned varint (KIP-482): at most five bytes, and the fifth has only four bits to give. `None`: it is not one,
+/// or ends within.
+pub fn uvarint(mut next: impl FnMut() -> Option<u8>) -> Option<u32> {
+    let mut value = 0u32;
+    for shift in [0, 7, 14, 21, 28] {
+        let byte = next()?;
+        if shift == 28 && byte > 0x0f {
+            return None;
+        }
+        value |= u32::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
 /// Reads one message body. `flexible` (KIP-482) selects compact lengths and tagged fields.
 pub(super) struct Reader<'a> {
     buf: &'a Bytes,
@@ -70,18 +87,8 @@ impl<'a> Reader<'a> {
     }
 
     pub fn uvarint(&mut self, what: &'static str) -> Result<u32> {
-        let mut value = 0u32;
-        for shift in [0, 7, 14, 21, 28] {
-            let byte = self.take(1, what)?[0];
-            if shift == 28 && byte > 0x0f {
-                return self.bad(what);
-            }
-            value |= u32::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        self.bad(what)
+        let next = || self.take(1, what).ok().map(|byte| byte[0]);
+        uvarint(next).ok_or(DecodeError { what, at: self.at })
     }
 
     /// A length that `i16` carries in classic encoding; `None` is null.

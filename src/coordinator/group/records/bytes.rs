@@ -7,6 +7,7 @@ use ::bytes::Bytes;
 
 use super::BadRecord;
 use crate::types::TopicId;
+use crate::wire::primitives;
 
 pub(super) type Result<T> = std::result::Result<T, BadRecord>;
 
@@ -58,15 +59,11 @@ impl<'a> Reader<'a> {
     }
 
     fn uvarint(&mut self, what: &'static str) -> Result<usize> {
-        let mut value = 0u32;
-        for shift in [0, 7, 14, 21, 28] {
-            let [byte] = self.array(what)?;
-            value |= u32::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value as usize);
-            }
+        let mut next = || self.array(what).ok().map(|[byte]| byte);
+        match primitives::uvarint(&mut next) {
+            Some(value) => Ok(value as usize),
+            None => bad(format!("{what} has no number where one has to be")),
         }
-        bad(format!("{what} has a number of more than five bytes"))
     }
 
     /// `None` is null.

@@ -310,3 +310,18 @@ fn bytes_with_any_byte_changed_never_panic() {
         }
     }
 }
+
+#[test]
+fn a_number_has_five_bytes_at_most_and_four_bits_in_the_fifth() {
+    let golden = golden();
+    let bytes = &golden["written.consumer.plain"];
+    let value = bytes.value.clone().expect("a value");
+    let (no_tags, before) = value.split_last().expect("a byte");
+    assert_eq!(*no_tags, 0);
+    let with = |number: &[u8]| Record::decode(&bytes.key, Some(&[before, number].concat()));
+    let record = Record::decode(&bytes.key, Some(&value));
+    assert_eq!(with(&[0x80, 0x80, 0x80, 0x80, 0]), record, "0 in five bytes");
+    // 2^32: it would be read as 0.
+    assert!(with(&[0x80, 0x80, 0x80, 0x80, 0x10]).is_err());
+    assert!(with(&[0x80, 0x80, 0x80, 0x80, 0x80, 0]).is_err());
+}
