@@ -81,6 +81,7 @@ fn api_key(name: &str) -> i16 {
         "OffsetDelete" => 47,
         "DescribeClientQuotas" => 48,
         "AlterClientQuotas" => 49,
+        "DescribeUserScramCredentials" => 50,
         "DescribeQuorum" => 55,
         "UpdateFeatures" => 57,
         "DescribeCluster" => 60,
@@ -346,6 +347,12 @@ fn check(golden: &Golden) {
             round_trip!(golden, v, m::DescribeClientQuotasRequest, m::DescribeClientQuotasResponse)
         }
         49 => round_trip!(golden, v, m::AlterClientQuotasRequest, m::AlterClientQuotasResponse),
+        50 => round_trip!(
+            golden,
+            v,
+            m::DescribeUserScramCredentialsRequest,
+            m::DescribeUserScramCredentialsResponse
+        ),
         55 => round_trip!(golden, v, m::DescribeQuorumRequest, m::DescribeQuorumResponse),
         57 => round_trip!(golden, v, m::UpdateFeaturesRequest, m::UpdateFeaturesResponse),
         64 => round_trip!(golden, v, m::UnregisterBrokerRequest, m::UnregisterBrokerResponse),

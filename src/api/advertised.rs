@@ -3,7 +3,7 @@
 //! Ranges are Apache Kafka 4.3.1's. What is not served is not here.
 //!
 //! Declared gaps: no transactions (24-28), no security (17,
-//! 29-31, 36, 38-41, 50, 51), no second log directory (34), no quorum
+//! 29-31, 36, 38-41, 51), no second log directory (34), no quorum
 //! changes (80, 81), no share or streams groups (76-92).
 
 pub const PRODUCE: i16 = 0;
@@ -37,6 +37,7 @@ pub const LIST_PARTITION_REASSIGNMENTS: i16 = 46;
 pub const OFFSET_DELETE: i16 = 47;
 pub const DESCRIBE_CLIENT_QUOTAS: i16 = 48;
 pub const ALTER_CLIENT_QUOTAS: i16 = 49;
+pub const DESCRIBE_USER_SCRAM_CREDENTIALS: i16 = 50;
 pub const DESCRIBE_QUORUM: i16 = 55;
 pub const UPDATE_FEATURES: i16 = 57;
 pub const DESCRIBE_CLUSTER: i16 = 60;
@@ -84,6 +85,7 @@ pub const ADVERTISED: &[(i16, i16, i16)] = &[
     (OFFSET_DELETE, 0, 0),
     (DESCRIBE_CLIENT_QUOTAS, 0, 1),
     (ALTER_CLIENT_QUOTAS, 0, 1),
+    (DESCRIBE_USER_SCRAM_CREDENTIALS, 0, 0),
     (DESCRIBE_QUORUM, 0, 2),
     (UPDATE_FEATURES, 0, 2),
     (DESCRIBE_CLUSTER, 0, 2),

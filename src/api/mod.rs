@@ -23,6 +23,7 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
+mod describe_user_scram_credentials;
 mod elect_leaders;
 mod error_map;
 mod fan_out;
@@ -283,6 +284,11 @@ pub async fn handle(router: &Router, request: Request) -> Result<Reply, String> 
         ApiKey::AlterClientQuotas => serve!(cx, frame, AlterClientQuotasRequest, |r| {
             alter_client_quotas::handle(router, r)
         }),
+        ApiKey::DescribeUserScramCredentials => {
+            serve!(cx, frame, DescribeUserScramCredentialsRequest, async |r| {
+                describe_user_scram_credentials::handle(r)
+            })
+        }
         ApiKey::DescribeQuorum => {
             serve!(cx, frame, DescribeQuorumRequest, |r| describe_quorum::handle(cx, router, r))
         }

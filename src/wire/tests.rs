@@ -398,6 +398,7 @@ fn decode_body(request: &frame::Request) {
         44 => run::<m::IncrementalAlterConfigsRequest>(request),
         48 => run::<m::DescribeClientQuotasRequest>(request),
         49 => run::<m::AlterClientQuotasRequest>(request),
+        50 => run::<m::DescribeUserScramCredentialsRequest>(request),
         57 => run::<m::UpdateFeaturesRequest>(request),
         60 => run::<m::DescribeClusterRequest>(request),
         61 => run::<m::DescribeProducersRequest>(request),
@@ -417,8 +418,8 @@ fn decode_records(bytes: &[u8]) {
     }
 }
 
-const KEYS: [i16; 21] =
-    [0, 1, 2, 3, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 44, 48, 49, 57, 60, 61, 75];
+const KEYS: [i16; 22] =
+    [0, 1, 2, 3, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 44, 48, 49, 50, 57, 60, 61, 75];
 
 /// The golden frames are the valid bytes that mutations start from.
 fn golden_frames() -> Vec<Vec<u8>> {

@@ -1,9 +1,11 @@
-//! Client quotas on the wire: what is set survives a kill, and is described by name, default and type.
+//! Client quotas on the wire: what is set survives a kill, and is described by name, default and type. And the SCRAM
+//! credentials that the same tools ask for.
 
 use kafka_protocol::messages::alter_client_quotas_request::{
     EntityData as Entity, EntryData, OpData,
 };
 use kafka_protocol::messages::describe_client_quotas_request::ComponentData;
+use kafka_protocol::messages::describe_user_scram_credentials_request::UserName;
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::StrBytes;
 
@@ -93,4 +95,43 @@ fn quotas_survive_a_kill() {
     assert_eq!(described(&mut wire, Some(("user", 1, None))), [pair]);
     assert_eq!(described(&mut wire, Some(("client-id", 2, None))), [clients, pair]);
     assert!(described(&mut wire, Some(("ip", 2, None))).is_empty());
+}
+
+/// What Kafka answers where nobody has any (kafka-configs.sh asks for them behind a user's quotas).
+#[test]
+fn nobody_has_scram_credentials() {
+    let broker = Broker::any();
+    let mut wire = Wire::connect(broker.address());
+    let mut ask = |users: Option<&[&str]>| {
+        let users = users
+            .map(|all| all.iter().map(|name| UserName::default().with_name(text(name))).collect());
+        let request = DescribeUserScramCredentialsRequest::default().with_users(users);
+        let answer: DescribeUserScramCredentialsResponse =
+            wire.call(ApiKey::DescribeUserScramCredentials, 0, &request).expect("an answer");
+        assert_eq!(answer.error_code, 0);
+        let mut rows: Vec<(String, i16, String)> = answer
+            .results
+            .into_iter()
+            .map(|row| {
+                let why = row.error_message.map(|why| why.to_string()).unwrap_or_default();
+                (row.user.to_string(), row.error_code, why)
+            })
+            .collect();
+        rows.sort();
+        rows
+    };
+    assert_eq!((ask(None), ask(Some(&[]))), (vec![], vec![]));
+    let (not_found, twice) = (91, 92);
+    let row = |user: &str, code: i16, why: &str| (user.to_string(), code, format!("{why}: {user}"));
+    assert_eq!(
+        ask(Some(&["bob", "alice", "bob"])),
+        [
+            row("alice", not_found, "Attempt to describe a user credential that does not exist"),
+            row(
+                "bob",
+                twice,
+                "Cannot describe SCRAM credentials for the same user twice in a single request"
+            ),
+        ]
+    );
 }

@@ -6,6 +6,7 @@ import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AdminClientConfig;
 import org.apache.kafka.common.errors.BrokerIdNotRegisteredException;
 import org.apache.kafka.common.errors.InvalidRequestException;
+import org.apache.kafka.common.errors.ResourceNotFoundException;
 import org.apache.kafka.common.quota.ClientQuotaAlteration;
 import org.apache.kafka.common.quota.ClientQuotaEntity;
 import org.apache.kafka.common.quota.ClientQuotaFilter;
@@ -37,6 +38,7 @@ final class QuotaChecks {
         checks.check("ConfigCommand quota, unknown key", () -> tools.bad(CONFIG, "--entity-type", "users",
             "--entity-name", "u", "--alter", "--add-config", "producer_byte_rat=1"));
         checks.check("admin client quotas", this::adminClient);
+        checks.check("SCRAM credentials of users", this::scram);
         checks.check("FeatureCommand", this::features);
         checks.check("unregister a broker that is not there", () -> {
             try (Admin admin = admin()) {
@@ -80,13 +82,17 @@ final class QuotaChecks {
         });
     }
 
-    /** Of users alone the tool asks for SCRAM credentials after it has shown the quotas: a broker may not serve them. */
     private String described(String... args) throws Exception {
-        try {
-            return tools.good(CONFIG, args);
-        } catch (Checks.Failure e) {
-            Checks.contains(e.getMessage(), "does not support DESCRIBE_USER_SCRAM_CREDENTIALS");
-            return e.getMessage();
+        return tools.good(CONFIG, args);
+    }
+
+    /** There are no credentials: of all users none are shown, and one that is named is not found. */
+    private void scram() throws Exception {
+        tools.good(CONFIG, "--entity-type", "users", "--describe");
+        try (Admin admin = admin()) {
+            Checks.equal(Map.of(), admin.describeUserScramCredentials().all().get(), "credentials");
+            Checks.fails(ResourceNotFoundException.class,
+                () -> admin.describeUserScramCredentials(List.of("nobody")).description("nobody").get());
         }
     }
 

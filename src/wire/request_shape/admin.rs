@@ -49,6 +49,8 @@ pub(super) static REQUESTS: &[Request] = &[
             (0, END, BOOL),
         ],
     ),
+    // DescribeUserScramCredentials
+    request(50, 0, 0, &[(0, END, Array(&[(0, END, Text)]))]),
     // DescribeQuorum
     request(55, 2, 0, &[(0, END, Array(&[(0, END, Text), (0, END, Array(&[(0, END, I32)]))]))]),
     // UpdateFeatures
