@@ -92,7 +92,7 @@ pub enum TimerKey {
     ConsumerSession(Arc<str>, Arc<str>),
     /// A member has to give partitions back, or a classic member of a consumer group to join or sync.
     ConsumerRebalance(Arc<str>, Arc<str>),
-    /// Regular expressions are matched again; the next assignment may be computed.
+    /// Regular expressions are not through the names of all topics.
     ConsumerGroup(Arc<str>),
 }
 
@@ -123,6 +123,7 @@ impl Groups {
 
     pub fn step(&mut self, now: Now, topics: &dyn Topics, input: Input, out: &mut Vec<Effect>) {
         let mut turn = Turn::new(now, topics, out);
+        self.subscriptions.begin_step();
         if input.is_oversized() {
             return refuse(&mut turn, &input, GroupError::InvalidRequest);
         }
@@ -177,10 +178,12 @@ impl Groups {
     fn tick(&mut self, turn: &mut Turn<'_>) {
         // One slice of each walk a tick, whatever its timer says.
         let (mut retention_is_due, mut deleted_topics_are_due) = (false, false);
+        let mut regexes_are_due = Vec::new();
         while let Some(key) = self.timers.pop_due(turn.now.monotonic_ms) {
             match &key {
                 TimerKey::Retention => retention_is_due = true,
                 TimerKey::DeletedTopics => deleted_topics_are_due = true,
+                TimerKey::ConsumerGroup(id) => regexes_are_due.push(id.clone()),
                 TimerKey::ClassicSession(id, _)
                 | TimerKey::ClassicJoin(id)
                 | TimerKey::ClassicSync(id) => {
@@ -192,10 +195,13 @@ impl Groups {
                         _ => group.sync_due(&mut cx),
                     }
                 }
-                TimerKey::ConsumerSession(..)
-                | TimerKey::ConsumerRebalance(..)
-                | TimerKey::ConsumerGroup(_) => self.consumer_due(turn, key),
+                TimerKey::ConsumerSession(..) | TimerKey::ConsumerRebalance(..) => {
+                    self.consumer_due(turn, key);
+                }
             }
+        }
+        for id in regexes_are_due {
+            self.consumer_regexes_due(turn, &id);
         }
         if retention_is_due {
             self.retention_due(turn);

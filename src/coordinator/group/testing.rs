@@ -20,7 +20,7 @@ impl Topics for NoTopics {
     fn name_of(&self, _: TopicId) -> Option<&str> {
         None
     }
-    fn each_name(&self, _: &mut dyn FnMut(&str)) {}
+    fn each_name(&self, _: Option<&str>, _: &mut dyn FnMut(&str) -> bool) {}
     fn racks(&self, _: TopicId, _: i32) -> Vec<String> {
         Vec::new()
     }

@@ -12,8 +12,9 @@ pub struct TopicInfo {
 pub trait Topics {
     fn by_name(&self, name: &str) -> Option<TopicInfo>;
     fn name_of(&self, id: TopicId) -> Option<&str>;
-    /// Every topic's name once, in any order: regular expressions are matched against them.
-    fn each_name(&self, f: &mut dyn FnMut(&str));
+    /// The names of topics behind `after` (`None`: from the first), in their order, until `f` says false: regular
+    /// expressions are matched against them.
+    fn each_name(&self, after: Option<&str>, f: &mut dyn FnMut(&str) -> bool);
     /// The racks of the replicas of one partition, without repetition; empty when unknown.
     fn racks(&self, topic: TopicId, partition: i32) -> Vec<String>;
     /// Grows with every image.

@@ -1,6 +1,7 @@
 //! The metadata image, as the group coordinators look at it: one image for the length of a step.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::controller::Image;
@@ -19,8 +20,9 @@ impl Topics for ImageTopics {
         self.0.topic_names.get(&id).map(|name| &**name)
     }
 
-    fn each_name(&self, f: &mut dyn FnMut(&str)) {
-        self.0.topics.keys().for_each(|name| f(name));
+    fn each_name(&self, after: Option<&str>, f: &mut dyn FnMut(&str) -> bool) {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let _ = self.0.topics.range::<str, _>((from, Bound::Unbounded)).all(|(name, _)| f(name));
     }
 
     fn racks(&self, topic: TopicId, partition: i32) -> Vec<String> {

@@ -235,6 +235,17 @@ impl Groups {
         self.with_consumer(turn, &id, |tools, group| tools.timer(group, &member, session));
     }
 
+    pub(in crate::coordinator::group) fn consumer_regexes_due(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: &Arc<str>,
+    ) {
+        self.with_consumer(turn, id, |tools, group| {
+            tools.match_more(group);
+            After::Same
+        });
+    }
+
     /// Groups see it with their next heartbeat, by the version of the image.
     pub(in crate::coordinator::group) fn consumer_topics_changed(
         &mut self,
@@ -249,6 +260,7 @@ impl Groups {
     /// Timers of a group that goes.
     pub(in crate::coordinator::group) fn cancel_consumer_timers(&mut self, id: &Arc<str>) {
         let Some(Group::Consumer(group)) = self.groups.get(id) else { return };
+        self.timers.cancel(&TimerKey::ConsumerGroup(id.clone()));
         for member in group.members.keys() {
             self.timers.cancel(&TimerKey::ConsumerSession(id.clone(), member.clone()));
             self.timers.cancel(&TimerKey::ConsumerRebalance(id.clone(), member.clone()));

@@ -198,6 +198,11 @@ impl<'t> ConsumerTools<'_, 't> {
         After::Same
     }
 
+    /// Regular expressions are not through the names of all topics.
+    pub fn match_more(&mut self, group: &mut ConsumerGroup) {
+        self.work(group).match_more();
+    }
+
     /// After `loaded`: the sessions of the members that the log named begin now.
     pub fn loaded(&mut self, group: &mut ConsumerGroup) {
         group.recount_owners();

@@ -1,6 +1,9 @@
 //! What a group's members subscribe to, against the topics that there are: names, and regular expressions in RE2's syntax.
 //! `Subscriptions` is what the groups of one partition share: compiled expressions and what they match now, and the
 //! hashes of topics. All of it can be computed again; it follows the version of the image.
+//!
+//! Names are matched in slices, a bounded number a step, for a member may bring any expression and there may be any number
+//! of topics: `resolve` gives nothing until its walk over the names is through.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
@@ -13,7 +16,10 @@ use super::re2;
 use crate::coordinator::group::assignor::TopicSet;
 use crate::coordinator::group::records::{BATCH_BYTES, ConsumerRegexValue, RECORD_BYTES};
 use crate::coordinator::group::topics::Topics;
-use crate::limits::{GROUP_REGEX_NESTING, GROUP_REGEX_PROGRAM_BYTES, GROUP_REGEXES_COMPILED};
+use crate::limits::{
+    GROUP_REGEX_NAME_BYTES_AT_ONCE, GROUP_REGEX_NESTING, GROUP_REGEX_PROGRAM_BYTES,
+    GROUP_REGEX_SMALL_BYTES, GROUP_REGEXES_COMPILED,
+};
 use crate::types::TopicId;
 
 /// What a regular expression matched.
@@ -58,14 +64,83 @@ pub struct Subscriptions {
     hashes_version: Option<i64>,
     /// Of the newest image that had a topic which was not there before.
     pub(super) new_topics_version: i64,
+    /// What this step has spent on matching.
+    spent: usize,
 }
 
 #[derive(Debug)]
 struct Compiled {
     pattern: Arc<str>,
     regex: regex::Regex,
+    /// What a byte of a name costs at most, beside one of a small program.
+    weight: usize,
     /// Matched against the image of this version.
     matched: Option<(i64, Arc<BTreeSet<Arc<str>>>)>,
+    walk: Option<Walk>,
+}
+
+/// Through the names, begun in the image of this version: what came later is for the next walk.
+#[derive(Debug)]
+struct Walk {
+    version: i64,
+    after: Option<String>,
+    matched: BTreeSet<Arc<str>>,
+}
+
+impl Compiled {
+    fn new(pattern: &str) -> Result<Compiled, String> {
+        let translated = re2::translate(pattern)?;
+        let build = |bytes_max| {
+            regex::RegexBuilder::new(&translated)
+                .size_limit(bytes_max)
+                .dfa_size_limit(GROUP_REGEX_PROGRAM_BYTES)
+                .nest_limit(GROUP_REGEX_NESTING)
+                .build()
+        };
+        // The crate does not say how large a program is: it is built within ever larger bounds.
+        let mut bytes_max = GROUP_REGEX_SMALL_BYTES;
+        let regex = loop {
+            match build(bytes_max) {
+                Ok(regex) => break regex,
+                Err(regex::Error::CompiledTooBig(_)) if bytes_max < GROUP_REGEX_PROGRAM_BYTES => {
+                    bytes_max *= 4;
+                }
+                Err(regex::Error::CompiledTooBig(_)) => {
+                    return Err("expression too large".to_string());
+                }
+                Err(_) => return Err("invalid character class range".to_string()),
+            }
+        };
+        let weight = bytes_max / GROUP_REGEX_SMALL_BYTES;
+        Ok(Compiled { pattern: pattern.into(), regex, weight, matched: None, walk: None })
+    }
+
+    /// On through the names as far as this step may go; true when the walk is through.
+    fn walk(&mut self, topics: &dyn Topics, spent: &mut usize) -> bool {
+        let version = topics.version();
+        let begun = || Walk { version, after: None, matched: BTreeSet::new() };
+        let Walk { version, after, mut matched } = self.walk.take().unwrap_or_else(begun);
+        let mut last = String::new();
+        topics.each_name(after.as_deref(), &mut |name| {
+            if *spent >= GROUP_REGEX_NAME_BYTES_AT_ONCE {
+                return false;
+            }
+            *spent += (name.len() + 1) * self.weight;
+            if self.regex.is_match(name) {
+                matched.insert(name.into());
+            }
+            last.clear();
+            last.push_str(name);
+            true
+        });
+        if *spent >= GROUP_REGEX_NAME_BYTES_AT_ONCE {
+            let after = if last.is_empty() { after } else { Some(last) };
+            self.walk = Some(Walk { version, after, matched });
+            return false;
+        }
+        self.matched = Some((version, Arc::new(matched)));
+        true
+    }
 }
 
 impl Subscriptions {
@@ -84,45 +159,42 @@ impl Subscriptions {
             let known = self.compiled.remove(at);
             self.compiled.push(known);
         } else {
-            let translated = re2::translate(pattern)?;
-            let regex = regex::RegexBuilder::new(&translated)
-                .size_limit(GROUP_REGEX_PROGRAM_BYTES)
-                .dfa_size_limit(GROUP_REGEX_PROGRAM_BYTES)
-                .nest_limit(GROUP_REGEX_NESTING)
-                .build()
-                .map_err(|error| match error {
-                    regex::Error::CompiledTooBig(_) => "expression too large".to_string(),
-                    _ => "invalid character class range".to_string(),
-                })?;
+            let compiled = Compiled::new(pattern)?;
             if self.compiled.len() == GROUP_REGEXES_COMPILED {
                 self.compiled.remove(0);
             }
-            self.compiled.push(Compiled { pattern: pattern.into(), regex, matched: None });
+            self.compiled.push(compiled);
         }
         Ok(self.compiled.last_mut().expect("it was just put there"))
     }
 
-    /// The topics that match now. A pattern that another broker took and this one does not matches nothing.
-    pub(super) fn resolve(&mut self, pattern: &str, topics: &dyn Topics, at_ms: i64) -> Resolved {
-        let version = topics.version();
-        let matched = match self.compile(pattern) {
-            Err(_) => Arc::default(),
-            Ok(compiled) => match &compiled.matched {
-                Some((at, matched)) if *at == version => matched.clone(),
-                _ => {
-                    let mut all = BTreeSet::new();
-                    topics.each_name(&mut |name| {
-                        if compiled.regex.is_match(name) {
-                            all.insert(name.into());
-                        }
-                    });
-                    let matched = Arc::new(all);
-                    compiled.matched = Some((version, matched.clone()));
-                    matched
-                }
-            },
+    /// A step may match so much again.
+    pub fn begin_step(&mut self) {
+        self.spent = 0;
+    }
+
+    /// The topics that match, or `None` when this step has no more time for it: a later one goes on. A pattern that
+    /// another broker took and this one does not matches nothing.
+    pub(super) fn resolve(
+        &mut self,
+        pattern: &str,
+        topics: &dyn Topics,
+        at_ms: i64,
+    ) -> Option<Resolved> {
+        let now = topics.version();
+        let mut spent = self.spent;
+        let (topics, version) = match self.compile(pattern) {
+            Err(_) => (Arc::default(), now),
+            Ok(compiled) => {
+                let is_new = compiled.matched.as_ref().is_some_and(|(at, _)| *at == now);
+                let walked = is_new || compiled.walk(topics, &mut spent);
+                let matched = compiled.matched.clone().filter(|_| walked);
+                self.spent = spent;
+                let (version, matched) = matched?;
+                (matched, version)
+            }
         };
-        Resolved { topics: matched, version, at_ms }
+        Some(Resolved { topics, version, at_ms })
     }
 
     /// Of the topics that the group subscribes to and that exist.

@@ -1,6 +1,7 @@
 //! One consumer group under test: topics, time, the log that it wrote, and the state that the log gives back.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use kafka_protocol::protocol::StrBytes;
@@ -53,8 +54,9 @@ impl Topics for FakeTopics {
         self.topics.iter().find(|(_, info)| info.id == id).map(|(name, _)| name.as_str())
     }
 
-    fn each_name(&self, f: &mut dyn FnMut(&str)) {
-        self.topics.keys().for_each(|name| f(name));
+    fn each_name(&self, after: Option<&str>, f: &mut dyn FnMut(&str) -> bool) {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let _ = self.topics.range::<str, _>((from, Bound::Unbounded)).all(|(name, _)| f(name));
     }
 
     fn racks(&self, _: TopicId, _: i32) -> Vec<String> {
@@ -77,6 +79,8 @@ pub struct Bench {
     pub events: Vec<Event>,
     /// A group that went back to the classic protocol.
     pub downgraded: Option<super::convert::ClassicView>,
+    /// Steps that went on matching expressions.
+    pub slices: usize,
 }
 
 pub fn text(text: &str) -> StrBytes {
@@ -127,6 +131,7 @@ impl Bench {
             log: Vec::new(),
             events: Vec::new(),
             downgraded: None,
+            slices: 0,
         }
     }
 
@@ -180,6 +185,7 @@ impl Bench {
         if self.group.is_none() && request.member_epoch != 0 {
             return ConsumerHeartbeatAnswer::refused(GroupError::GroupIdNotFound);
         }
+        self.subscriptions.begin_step();
         let mut answers =
             self.step(|tools, group| tools.heartbeat(group, Vec::new(), 1, &client, request));
         match answers.pop() {
@@ -192,7 +198,18 @@ impl Bench {
     pub fn pass(&mut self, ms: i64) {
         self.now_ms += ms;
         while let Some(key) = self.timers.pop_due(self.now_ms) {
+            self.subscriptions.begin_step();
+            self.slices += usize::from(matches!(key, TimerKey::ConsumerGroup(_)));
             let (member, session) = match key {
+                TimerKey::ConsumerGroup(_) => {
+                    if self.group.is_some() {
+                        let _ = self.step(|tools, group| {
+                            tools.match_more(group);
+                            After::Same
+                        });
+                    }
+                    continue;
+                }
                 TimerKey::ConsumerSession(_, member) => (member, true),
                 TimerKey::ConsumerRebalance(_, member) => (member, false),
                 other => panic!("{other:?}"),

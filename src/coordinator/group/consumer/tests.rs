@@ -15,7 +15,7 @@ use crate::coordinator::group::input::{
     ConsumerHeartbeatRequest, HeartbeatRequest, JoinRequest, LeaveRequest, LeavingMember, Protocol,
     SyncRequest, TopicPartitions,
 };
-use crate::coordinator::group::{Cause, Client, EventKind, GroupError};
+use crate::coordinator::group::{Cause, Client, EventKind, GroupError, Record};
 use crate::types::TopicId;
 
 fn count(answer: &ConsumerHeartbeatAnswer) -> usize {
@@ -227,6 +227,102 @@ fn an_expression_matches_topics_as_they_come() {
     assert_eq!(count(&ok(bench.heartbeat(&none))), 9);
     assert!(bench.group().resolved.is_empty());
     bench.reload();
+}
+
+/// `[ab]*a[ab]{n}`: a program of some n states, and no automaton of fewer than 2^n. Any member may bring it.
+#[test]
+fn expressions_and_topics_of_any_size_are_matched_in_slices() {
+    let mut bench = Bench::new();
+    bench.topics.add("ab", 1);
+    let request = |member: &str, regex: &str| ConsumerHeartbeatRequest {
+        subscribed_topic_names: None,
+        subscribed_topic_regex: Some(text(regex)),
+        ..joining(member, &[])
+    };
+    // A small one is through within its heartbeat.
+    assert_eq!(count(&ok(bench.heartbeat(&request("small", "a[ab]")))), 1);
+    assert_eq!((bench.slices, bench.timers.next_ms()), (0, Some(bench.now_ms + 45_000)));
+    for n in 0..300 {
+        let name = format!("{n:010b}").replace('0', "a").replace('1', "b").repeat(20);
+        bench.topics.add(&name, 1);
+    }
+    let records = bench.log.len();
+    let large = ok(bench.heartbeat(&request("large", "[ab]*a[ab]{500}|[ab]{40,}")));
+    assert_eq!(count(&large), 0, "it waits");
+    assert_eq!(bench.timers.next_ms(), Some(bench.now_ms), "the next slice is due at once");
+    assert!(bench.log.len() > records, "it has joined");
+    bench.pass(0);
+    // Two names a slice, of 200 bytes each, for a program of some hundred KiB.
+    assert!((50..=300).contains(&bench.slices), "{} slices", bench.slices);
+    let epoch = bench.group().epoch();
+    let now = ok(bench.heartbeat(&beating("large", large.member_epoch)));
+    assert_eq!((now.member_epoch, count(&now)), (epoch, 300));
+    bench.reload();
+    assert_eq!(bench.group().resolved.len(), 2);
+    // Topics that come while names are matched are matched by the next walk; a coordinator that goes meanwhile begins
+    // anew with the next heartbeat.
+    let slices = bench.slices;
+    bench.topics.add(&"ab".repeat(21), 1);
+    bench.subscriptions.topics_changed(&bench.topics);
+    bench.pass(11_000);
+    bench.subscriptions.topics_changed(&bench.topics);
+    ok(bench.heartbeat(&beating("large", epoch)));
+    bench.pass(0);
+    assert!(bench.slices > slices + 50, "{} slices", bench.slices - slices);
+    assert_eq!(count(&ok(bench.heartbeat(&beating("large", epoch)))), 301);
+    bench.reload();
+}
+
+/// A record of all that it matches would not fit a batch of the log: it is matched again after each load, and nobody
+/// notices.
+#[test]
+fn an_expression_that_matches_more_than_the_log_takes_is_not_in_the_log() {
+    let mut bench = Bench::new();
+    for n in 0..100 {
+        bench.topics.add(&format!("topic-of-a-long-name-{n:03}"), 1);
+    }
+    bench.config.batch_bytes_max = 2000;
+    // A program that is large enough to take more than one slice.
+    let request = ConsumerHeartbeatRequest {
+        subscribed_topic_names: None,
+        subscribed_topic_regex: Some(text("topic.*|[ab]{900}")),
+        ..joining("a", &[])
+    };
+    let joined = ok(bench.heartbeat(&request));
+    bench.pass(0);
+    assert!(bench.slices > 0);
+    let now = ok(bench.heartbeat(&beating("a", joined.member_epoch)));
+    assert_eq!(count(&now), 100);
+    let is_large = |record: &Record| matches!(record, Record::ConsumerRegex { value: Some(_), .. });
+    assert!(!bench.log.iter().any(is_large), "it would fail the append");
+    bench.group = bench.load(false);
+    (bench.timers, bench.subscriptions) = Default::default();
+    let _ = bench.step(|tools, group| {
+        tools.loaded(group);
+        After::Same
+    });
+    assert!(bench.group().resolved.is_empty());
+    let again = ok(bench.heartbeat(&ConsumerHeartbeatRequest {
+        rebalance_timeout_ms: 60_000,
+        owned: now.assignment.clone(),
+        member_epoch: now.member_epoch,
+        ..request.clone()
+    }));
+    assert!(bench.group().resolved.is_empty(), "the walk is not through");
+    assert_eq!(count(&again), 100, "nothing was taken away");
+    bench.pass(0);
+    let after = ok(bench.heartbeat(&beating("a", again.member_epoch)));
+    assert_eq!((after.assignment, bench.group().state().name()), (None, "Stable"));
+    assert!(!bench.log.iter().any(is_large));
+    // One that fits is kept.
+    bench.config.batch_bytes_max = 1_000_000;
+    let second = ConsumerHeartbeatRequest {
+        subscribed_topic_regex: Some(text("topic.*0")),
+        member_id: text("b"),
+        ..request
+    };
+    ok(bench.heartbeat(&second));
+    assert!(bench.log.iter().any(is_large));
 }
 
 #[test]

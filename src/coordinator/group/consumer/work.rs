@@ -66,14 +66,20 @@ impl Work<'_, '_> {
             self.pen().regex(&regex, None);
             changed = true;
         }
-        let (now_ms, due) = (self.turn.now.wall_ms, self.regexes_due());
+        let now_ms = self.turn.now.wall_ms;
         let regexes: Vec<Arc<str>> = self.group.regexes.keys().cloned().collect();
         for regex in regexes {
-            let known = self.group.resolved.get(&regex);
-            if known.is_some() && !due {
+            if !self.regex_due(&regex) {
                 continue;
             }
-            let resolved = self.subscriptions.resolve(&regex, self.turn.topics, now_ms);
+            let known = self.group.resolved.get(&regex);
+            let Some(resolved) = self.subscriptions.resolve(&regex, self.turn.topics, now_ms)
+            else {
+                // The rest as soon as others have had their turn.
+                let key = TimerKey::ConsumerGroup(self.group.id.clone());
+                self.timers.arm(&key, self.turn.now.monotonic_ms);
+                break;
+            };
             changed |= known.is_none_or(|known| known.topics != resolved.topics);
             let key_bytes = self.group.id.len() + regex.len();
             if resolved.record_bytes() + key_bytes > self.config.batch_bytes_max {
@@ -86,20 +92,37 @@ impl Work<'_, '_> {
         changed
     }
 
-    /// Topics are new, or it is long ago, that the expressions were matched; not more often than every few seconds.
     pub(super) fn regexes_due(&self) -> bool {
-        self.group.resolved.values().any(|known| {
-            let age_ms = self.turn.now.wall_ms.saturating_sub(known.at_ms);
-            let new_topics = known.version < self.subscriptions.new_topics_version;
-            let refresh_ms = i64::from(self.config.consumer.regex_refresh_interval_ms);
-            age_ms < 0 || age_ms > GROUP_REGEX_REFRESH_MS_MIN && (new_topics || age_ms > refresh_ms)
-        })
+        self.group.regexes.keys().any(|regex| self.regex_due(regex))
+    }
+
+    /// It was never matched; or topics are new, or it is long ago, but not more often than every few seconds.
+    fn regex_due(&self, regex: &str) -> bool {
+        let Some(known) = self.group.resolved.get(regex) else { return true };
+        let age_ms = self.turn.now.wall_ms.saturating_sub(known.at_ms);
+        let new_topics = known.version < self.subscriptions.new_topics_version;
+        let refresh_ms = i64::from(self.config.consumer.regex_refresh_interval_ms);
+        age_ms < 0 || age_ms > GROUP_REGEX_REFRESH_MS_MIN && (new_topics || age_ms > refresh_ms)
+    }
+
+    /// The next slice of the names, between heartbeats.
+    pub(super) fn match_more(&mut self) {
+        let changed = self.refresh_regexes();
+        self.refresh_metadata(changed.then(|| Cause::TopicsChanged { topics: Vec::new() }));
+        self.update_target();
+        self.finish();
     }
 
     /// A new epoch when `changed`, or when the topics are others than at the last one.
     pub(super) fn refresh_metadata(&mut self, changed: Option<Cause>) {
         let version = self.turn.topics.version();
         if changed.is_none() && self.group.checked_version == Some(version) {
+            return;
+        }
+        // After a load, when the names did not fit the log: nothing may be taken away before they are known again.
+        let group = &*self.group;
+        let unmatched = group.regexes.keys().any(|regex| !group.resolved.contains_key(regex));
+        if changed.is_none() && unmatched {
             return;
         }
         let hash = self.subscriptions.hash_of(self.group, self.turn.topics);
