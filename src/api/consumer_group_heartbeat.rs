@@ -63,6 +63,10 @@ pub async fn handle(
                 .with_assignment(assignment)
         }
         Ok(other) => unreachable!("ConsumerGroupHeartbeat was answered with {other:?}"),
+        // Kafka's word here for what is INVALID_GROUP_ID elsewhere.
+        Err(error_code::INVALID_GROUP_ID) => response
+            .with_error_code(error_code::INVALID_REQUEST)
+            .with_error_message(Some(StrBytes::from_static_str("GroupId can't be empty."))),
         Err(code) => response.with_error_code(code),
     }
 }

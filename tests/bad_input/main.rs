@@ -8,6 +8,7 @@ mod common;
 mod batches;
 mod connections;
 mod frames;
+mod groups;
 mod memory;
 mod pipelines;
 mod startup;

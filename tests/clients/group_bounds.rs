@@ -70,7 +70,8 @@ fn heartbeat(wire: &mut Wire, name: &str, joined: &JoinGroupResponse) -> i16 {
     answer.error_code
 }
 
-fn commit(wire: &mut Wire, name: &str, metadata: usize) -> i16 {
+/// Offset 5 of partition 0 of `t`, with so much metadata: its code.
+pub fn commit(wire: &mut Wire, name: &str, metadata: usize) -> i16 {
     let partition = OffsetCommitRequestPartition::default()
         .with_committed_offset(5)
         .with_committed_metadata(Some(text(&"m".repeat(metadata))));
@@ -87,7 +88,7 @@ fn commit(wire: &mut Wire, name: &str, metadata: usize) -> i16 {
 }
 
 /// All groups in one partition of `__consumer_offsets`.
-fn broker() -> Broker {
+pub fn broker() -> Broker {
     Broker::own(&[
         "offsets.topic.num.partitions=1",
         "group.initial.rebalance.delay.ms=0",
@@ -95,7 +96,7 @@ fn broker() -> Broker {
     ])
 }
 
-fn connect(broker: &Broker) -> Wire {
+pub fn connect(broker: &Broker) -> Wire {
     let mut wire = Wire::connect(broker.address());
     wire.create_topic_and_wait("t", 1);
     let request = FindCoordinatorRequest::default().with_key(text("first"));
@@ -153,7 +154,7 @@ fn what_is_too_large_for_the_log_is_refused_by_itself() {
     assert!(!log.contains("loaded again"), "{log}");
 }
 
-fn segment(broker: &Broker) -> PathBuf {
+pub fn segment(broker: &Broker) -> PathBuf {
     broker.data_dir().join("__consumer_offsets-0").join(format!("{:020}.log", 0))
 }
 

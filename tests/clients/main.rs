@@ -11,6 +11,7 @@ mod disk_faults;
 mod durability;
 mod fetch;
 mod group_bounds;
+mod group_records;
 mod groups;
 mod produce;
 mod quotas;
