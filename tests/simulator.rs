@@ -156,6 +156,7 @@ fn group_seeds_have_one_owner_and_lose_no_commit() {
 fn a_fleet_of_consumers_has_one_owner_and_converges() {
     let sums = fleet_seeds(fleet::Kind::Consumer, 20);
     assert!(sums.revocations > 0 && sums.fenced > 0 && sums.stale > 0, "{sums:?}");
+    assert!(sums.kept_too_long > 0, "nobody kept what it had to give back: {sums:?}");
 }
 
 /// Members come back with the other protocol, one by one, while all that happens (KIP-848's online
@@ -189,7 +190,8 @@ fn fleet_seeds(kind: fleet::Kind, count: u64) -> fleet::Sums {
     let few = seeds.end - seeds.start < count;
     assert_eq!(fleet::run(kind, seeds.start), fleet::run(kind, seeds.start));
     if few {
-        fleet::Sums { fenced: 1, stale: 1, revocations: 1, conversions: 1, ..all }
+        let tried = fleet::Sums { kept_too_long: 1, ..all };
+        fleet::Sums { fenced: 1, stale: 1, revocations: 1, conversions: 1, ..tried }
     } else {
         all
     }

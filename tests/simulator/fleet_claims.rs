@@ -13,6 +13,9 @@ use spindle::types::TopicId;
 
 pub type Partition = (TopicId, i32);
 
+/// A coordinator that was started again has read its log after so long.
+const LOAD: Duration = Duration::from_secs(2);
+
 #[derive(Debug)]
 pub struct Standing {
     pub holds: BTreeSet<Partition>,
@@ -22,6 +25,8 @@ pub struct Standing {
     pub heard: Instant,
     /// The same of one after which it had nothing to give back.
     pub quiet: Instant,
+    /// It was told to give something back then, and has it still.
+    asked: Option<Instant>,
     /// It is in the group, as far as it knows.
     pub joined: bool,
     pub classic: bool,
@@ -44,6 +49,10 @@ pub struct Claims {
     rebalance: Duration,
     pub members: BTreeMap<String, Standing>,
     pub taken: usize,
+    /// When the broker was started last: its coordinator gives everybody the whole time again.
+    pub coordinator_since: Instant,
+    /// Members that kept what they had to give back for longer than they may.
+    pub kept_too_long: usize,
 }
 
 impl Standing {
@@ -54,6 +63,7 @@ impl Standing {
             assigned: BTreeSet::new(),
             heard: now,
             quiet: now,
+            asked: None,
             joined: false,
             classic,
             member_id: id.to_string(),
@@ -68,7 +78,14 @@ impl Standing {
 
 impl Claims {
     pub fn new(session: Duration, rebalance: Duration) -> Claims {
-        Claims { session, rebalance, members: BTreeMap::new(), taken: 0 }
+        Claims {
+            session,
+            rebalance,
+            members: BTreeMap::new(),
+            taken: 0,
+            coordinator_since: sim::now(),
+            kept_too_long: 0,
+        }
     }
 
     pub fn begin(&mut self, id: &str, classic: bool) {
@@ -94,7 +111,31 @@ impl Claims {
         member.heard = sent;
         if member.holds.is_subset(&member.assigned) {
             member.quiet = sent;
+            member.asked = None;
+        } else {
+            member.asked.get_or_insert(sim::now());
         }
+    }
+
+    /// A heartbeat that was sent then was answered with a new assignment, or with none: who keeps what it had to give
+    /// back for longer than its rebalance timeout is fenced.
+    pub fn may_keep(&mut self, id: &str, sent: Instant, assigned: Option<&BTreeSet<Partition>>) {
+        let limit = self.rebalance + LOAD;
+        let since = self.coordinator_since;
+        let member = self.of(id);
+        if assigned.is_some_and(|assigned| *assigned != member.assigned) {
+            member.asked = None;
+        }
+        let Some(asked) = member.asked else { return };
+        let too_long = sent > asked.max(since) + limit;
+        assert!(!too_long, "{id} was asked at {asked:?} and is still heard: {member:#?}");
+    }
+
+    /// It was fenced; whether that was for keeping too long.
+    pub fn fenced(&mut self, id: &str) {
+        let rebalance = self.rebalance;
+        let kept = self.of(id).asked.is_some_and(|asked| sim::now() >= asked + rebalance);
+        self.kept_too_long += usize::from(kept);
     }
 
     /// The coordinator has no reason to take anything from it.
@@ -138,6 +179,7 @@ impl Claims {
         let member = self.of(id);
         member.holds.clear();
         member.assigned.clear();
+        member.asked = None;
         member.joined = false;
         member.epoch = 0;
     }

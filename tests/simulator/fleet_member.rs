@@ -273,16 +273,19 @@ impl Member {
         self.lost = 0;
         self.full = false;
         self.resubscribed &= request.subscribed_topic_names.is_none();
+        let assigned: Option<BTreeSet<Partition>> = answer.assignment.map(|assignment| {
+            let all = assignment.topic_partitions.into_iter();
+            all.flat_map(|t| t.partitions.into_iter().map(move |p| (t.topic_id, p))).collect()
+        });
         let mut claims = self.world.claims.borrow_mut();
+        claims.may_keep(&self.id, sent, assigned.as_ref());
         let member = claims.of(&self.id);
         let (before, now) = (member.epoch, answer.member_epoch);
         assert!(now > 0 && now >= before, "{}: epoch {now} after {before}", self.id);
         member.epoch = now;
         member.joined = true;
-        if let Some(assignment) = answer.assignment {
-            let all = assignment.topic_partitions.into_iter();
-            let pairs = all.flat_map(|t| t.partitions.into_iter().map(move |p| (t.topic_id, p)));
-            member.assigned = pairs.collect();
+        if let Some(assigned) = assigned {
+            member.assigned = assigned;
         }
         claims.heard(&self.id, sent);
         Next::GoesOn
@@ -303,6 +306,7 @@ impl Member {
         sim::note("member is fenced", self.slot as u64, code as u64);
         self.check_excuse(code);
         self.world.fenced.set(self.world.fenced.get() + 1);
+        self.world.claims.borrow_mut().fenced(&self.id);
         self.world.claims.borrow_mut().abandon(&self.id);
         self.positions.clear();
         self.clings = false;

@@ -2,17 +2,23 @@
 //! knew; requests arrive twice and late; the broker restarts at any moment and reads its log again. A seed is a run.
 //!
 //! Checked all along: a partition has one owner a generation; only its owner moves a partition's offset, and a new owner
-//! never finds it further back than the last one left it; what is in the log is what is in the state. In the end, with
-//! the faults over, every client is in one generation and all partitions are read.
+//! finds it where the last one left it, back only by its will; who waits in a join or a sync is not evicted, nor is who
+//! was heard within its session; no offset expires before its time; what is in the log is what is in the state. In the
+//! end, with the faults over, every client is in one generation and all partitions are read; and when all are
+//! dead, nothing is left after the retention.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::answer::{Answer, JoinAnswer};
 use super::input::*;
+use super::records::GroupValue;
 use super::testing::*;
 use super::*;
 
 const PARTITIONS: i32 = 7;
+const SESSION_MS: i64 = 6000;
+/// Short: a group that nobody is in for so long, and that is not seldom, loses its offsets.
+const RETENTION_MS: i64 = 20_000;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 enum Doing {
@@ -34,6 +40,10 @@ struct Reader {
     positions: BTreeMap<i32, i64>,
     paused_until_ms: i64,
     next_beat_ms: i64,
+    /// When its last heartbeat or commit was taken, since it joined.
+    heard_ms: Option<i64>,
+    /// Its join or sync was not answered at once.
+    waits: bool,
 }
 
 struct World {
@@ -46,6 +56,12 @@ struct World {
     owners: HashMap<(i32, i32), String>,
     /// Who committed the partition last, in which generation, and what.
     committed: HashMap<i32, (String, i32, i64)>,
+    /// So much of the log was looked at.
+    seen: usize,
+    /// When each partition was committed, and the group's newest record.
+    commit_ms: HashMap<i32, i64>,
+    group: Option<GroupValue>,
+    expired: usize,
 }
 
 impl World {
@@ -56,7 +72,12 @@ impl World {
             instance: (random.u8(..3) == 0).then(|| format!("i{n}")),
             ..Reader::default()
         };
-        let config = GroupConfig { max_size: 4, ..GroupConfig::default() };
+        let config = GroupConfig {
+            max_size: 4,
+            offsets_retention_ms: RETENTION_MS,
+            offsets_retention_check_interval_ms: 3000,
+            ..GroupConfig::default()
+        };
         World {
             readers: (0..readers.min(4)).map(|n| reader(n, &mut random)).collect(),
             bench: Bench::seeded(config, seed),
@@ -64,6 +85,10 @@ impl World {
             late: Vec::new(),
             owners: HashMap::new(),
             committed: HashMap::new(),
+            seen: 0,
+            commit_ms: HashMap::new(),
+            group: None,
+            expired: 0,
         }
     }
 
@@ -77,6 +102,36 @@ impl World {
             self.late.push(input(0));
         }
         self.bench.request(input)
+    }
+
+    /// What came to the log: no offset goes before its time.
+    fn follow_log(&mut self) {
+        let now_ms = self.bench.now.wall_ms;
+        while let Some(Logged::Record { key, value, .. }) = self.bench.log.get(self.seen) {
+            self.seen += 1;
+            match Record::decode(key, value.as_deref()).expect("we wrote it") {
+                Record::Offset { partition, value: Some(value), .. } => {
+                    self.commit_ms.insert(partition, value.commit_ms);
+                }
+                Record::Offset { partition, value: None, .. } => {
+                    let group = self.group.as_ref().expect("only members commit");
+                    assert!(group.members.is_empty(), "{partition} is read, and expires");
+                    let age_ms = now_ms - group.state_ms;
+                    assert!(age_ms >= RETENTION_MS, "{partition} expires after {age_ms} ms");
+                    self.committed.remove(&partition);
+                    self.commit_ms.remove(&partition);
+                    self.expired += 1;
+                }
+                Record::Group { value, .. } => {
+                    // Of a group that was gone the generations begin anew.
+                    if value.is_none() {
+                        self.owners.clear();
+                    }
+                    self.group = value;
+                }
+                other => panic!("a classic group wrote {other:?}"),
+            }
+        }
     }
 
     fn turn(&mut self, n: usize) {
@@ -106,7 +161,7 @@ impl World {
         let reader = &self.readers[n];
         let request = JoinRequest {
             instance_id: reader.instance.as_deref().map(s),
-            session_timeout_ms: 6000,
+            session_timeout_ms: SESSION_MS as i32,
             rebalance_timeout_ms: 20_000,
             ..joining("g", &reader.id)
         };
@@ -114,7 +169,13 @@ impl World {
             let client = client(&format!("c{n}"));
             Input::Join { from, client, request: request.clone() }
         });
+        self.waits(n, from);
         self.readers[n].doing = Doing::Joining(from);
+    }
+
+    /// Unless it is told at once that it is not known, it is known until it is told something else.
+    fn waits(&mut self, n: usize, from: RequestId) {
+        self.readers[n].waits = !self.bench.answers.contains_key(&from);
     }
 
     fn joined(&mut self, n: usize, answer: JoinAnswer) {
@@ -154,6 +215,7 @@ impl World {
         };
         let from =
             self.send(|from| Input::Sync { from, client: client("c"), request: request.clone() });
+        self.waits(n, from);
         self.readers[n].doing = Doing::Syncing(from, answer);
     }
 
@@ -164,11 +226,37 @@ impl World {
             let owner = self.owners.entry((joined.generation, *partition)).or_insert(name.clone());
             assert_eq!(*owner, name, "two owners of {partition} in {}", joined.generation);
         }
-        let positions = owned.iter().map(|p| (*p, self.committed.get(p).map_or(0, |c| c.2)));
-        let positions = positions.collect();
+        self.follow_log();
+        let mut positions = BTreeMap::new();
+        for (partition, found) in self.fetch(&owned) {
+            let left = self.committed.get(&partition).map_or(-1, |c| c.2);
+            assert_eq!(found, left, "{name} begins {partition} where nobody left it");
+            positions.insert(partition, found.max(0));
+        }
         let reader = &mut self.readers[n];
         (reader.owned, reader.positions) = (owned, positions);
         reader.doing = Doing::Reading;
+    }
+
+    fn fetch(&mut self, partitions: &[i32]) -> Vec<(i32, i64)> {
+        let topic = FetchOffsetsTopic {
+            name: s("t"),
+            partitions: partitions.to_vec(),
+            ..FetchOffsetsTopic::default()
+        };
+        let request = FetchOffsetsRequest {
+            group_id: s("g"),
+            member_epoch: -1,
+            topics: Some(vec![topic]),
+            ..FetchOffsetsRequest::default()
+        };
+        let from = self.bench.request(|from| Input::FetchOffsets { from, request });
+        match self.bench.answer(from) {
+            Some(Answer::FetchOffsets(Ok(topics))) => {
+                topics[0].partitions.iter().map(|row| (row.partition, row.offset)).collect()
+            }
+            other => panic!("not an answer to a fetch: {other:?}"),
+        }
     }
 
     fn read(&mut self, n: usize) {
@@ -189,22 +277,30 @@ impl World {
             if let Some(Answer::Heartbeat(Err(error))) = self.bench.answer(from) {
                 return self.failed(n, error);
             }
+            self.readers[n].heard_ms = Some(self.bench.now.monotonic_ms);
         }
+        let name = World::name(&self.readers[n]);
         let reader = &mut self.readers[n];
         if reader.owned.is_empty() || self.random.bool() {
             return;
         }
         let partition = reader.owned[self.random.usize(..reader.owned.len())];
+        let own = |(who, at, _): &(String, i32, i64)| *who == name && *at == reader.generation;
+        let is_own = self.committed.get(&partition).is_some_and(own);
         let position = reader.positions.get_mut(&partition).expect("it is owned");
-        *position += 1;
+        // Back by its owner's will, now and then.
+        *position = match self.random.u8(..20) {
+            0 if is_own => *position / 2,
+            _ => *position + 1,
+        };
         let mut request = committing("g", &reader.id, reader.generation, *position);
         request.instance_id = reader.instance.as_deref().map(s);
         request.topics[0].partitions[0].partition = partition;
         let from =
             self.send(|from| Input::Commit { from, client: client("c"), request: request.clone() });
-        let name = World::name(&self.readers[n]);
-        if let Err(error) = self.check_commit(from, &request, &name) {
-            self.failed(n, error);
+        match self.check_commit(from, &request, &name) {
+            Ok(()) => self.readers[n].heard_ms = Some(self.bench.now.monotonic_ms),
+            Err(error) => self.failed(n, error),
         }
     }
 
@@ -231,7 +327,16 @@ impl World {
     }
 
     fn failed(&mut self, n: usize, error: GroupError) {
+        let now_ms = self.bench.now.monotonic_ms;
         let reader = &mut self.readers[n];
+        if error == GroupError::UnknownMemberId {
+            let waited = reader.waits && reader.doing != Doing::Reading;
+            assert!(!waited, "{} waited, and is not known", reader.id);
+            let silent_ms = reader.heard_ms.map(|at_ms| now_ms - at_ms);
+            let excused = silent_ms.is_none_or(|ms| ms >= SESSION_MS);
+            assert!(excused, "{} was heard {silent_ms:?} ms ago, and is not known", reader.id);
+        }
+        (reader.heard_ms, reader.waits) = (None, false);
         reader.owned.clear();
         reader.doing = Doing::Nothing;
         match error {
@@ -289,6 +394,14 @@ impl World {
             Input::Commit { client, request, .. } => Input::Commit { from, client, request },
             other => other,
         });
+        if let (Some(Answer::Join(answer)), Input::Join { request, .. }) =
+            (self.bench.answers.get(&from), &input)
+            && answer.error == Some(GroupError::GroupMaxSizeReached)
+        {
+            // Whoever it is now, it has no place any more.
+            let told = self.readers.iter_mut().filter(|r| *r.id == *request.member_id);
+            told.for_each(|reader| (reader.heard_ms, reader.waits) = (None, false));
+        }
         if let Input::Commit { request, .. } = input {
             let instance = request.instance_id.as_ref().map(ToString::to_string);
             let name = instance.unwrap_or_else(|| request.member_id.to_string());
@@ -313,6 +426,7 @@ impl World {
         for _ in 0..600 {
             let ms = self.random.i64(0..700);
             self.bench.pass(ms);
+            self.follow_log();
             let n = self.random.usize(..self.readers.len());
             self.turn(n);
             if self.random.u8(..25) == 0 {
@@ -322,6 +436,7 @@ impl World {
         self.same_after_reload();
         for _ in 0..3000 {
             self.bench.pass(100);
+            self.follow_log();
             (0..self.readers.len()).for_each(|n| self.turn(n));
         }
         let generation = self.readers[0].generation;
@@ -333,6 +448,10 @@ impl World {
         all.sort_unstable();
         assert_eq!(all, (0..PARTITIONS).collect::<Vec<_>>());
         self.same_after_reload();
+        // Nobody comes any more: a session, a rebalance, the retention and a round of it later all is gone.
+        self.bench.pass(2 * RETENTION_MS + 60_000);
+        self.follow_log();
+        assert_eq!(self.bench.groups.counts(), GroupCounts::default());
     }
 }
 
@@ -342,50 +461,27 @@ fn rows(groups: &Groups) -> Vec<(String, super::offsets::StoredOffset)> {
     rows
 }
 
+/// `GROUP_SEED=7` runs one; `GROUP_SEEDS=100+500` those from 100 on, 500 of them.
 #[test]
 fn random_readers_find_no_way_to_break_a_group() {
-    let given = std::env::var("GROUP_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
-    for seed in given.map_or(0..60, |seed| seed..seed + 1) {
+    let given = |name: &str| std::env::var(name).ok();
+    let seeds: std::ops::Range<u64> = match (given("GROUP_SEED"), given("GROUP_SEEDS")) {
+        (Some(seed), _) => seed.parse().map(|seed| seed..seed + 1).expect("a number"),
+        (None, Some(range)) => {
+            let (first, count) = range.split_once('+').expect("first+count");
+            let first: u64 = first.parse().expect("a number");
+            first..first + count.parse::<u64>().expect("a number")
+        }
+        (None, None) => 0..60,
+    };
+    let few = seeds.end - seeds.start < 60;
+    let mut expired = 0;
+    for seed in seeds {
         // The seed is in the output of a run that fails.
         println!("GROUP_SEED={seed}");
-        World::new(seed).run();
+        let mut world = World::new(seed);
+        world.run();
+        expired += world.expired - PARTITIONS as usize;
     }
-}
-
-/// Prints how long the replay of a million offsets takes: `cargo test --release --lib million -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn a_million_offsets_are_loaded() {
-    for (groups, partitions) in [(10_000, 100), (100, 10_000), (1_000_000, 1)] {
-        let mut log: Vec<(Vec<u8>, Vec<u8>)> = Vec::with_capacity(1_000_000);
-        for partition in 0..partitions {
-            for group in 0..groups {
-                let record = Record::Offset {
-                    group: format!("consumer-group-{group}").into(),
-                    topic: "a.topic.of.some.length".into(),
-                    partition,
-                    value: Some(records::OffsetValue {
-                        offset: 123_456_789,
-                        leader_epoch: 4,
-                        metadata: "".into(),
-                        commit_ms: 1_700_000_000_000,
-                        expire_ms: -1,
-                        topic_id: crate::types::TopicId::from_u128(77),
-                    }),
-                };
-                let (mut key, mut value) = (Vec::new(), Vec::new());
-                record.encode(&mut key, &mut value);
-                log.push((key, value));
-            }
-        }
-        let mut loaded = Groups::new(GroupConfig::default(), 1);
-        let start = std::time::Instant::now();
-        for (key, value) in &log {
-            let record = LoadedRecord { key: Some(key), value: Some(value), transactional: None };
-            loaded.replay(&record).unwrap();
-        }
-        let took = start.elapsed();
-        assert_eq!(loaded.counts().offsets, 1_000_000);
-        println!("{groups} groups of {partitions} offsets: {took:?}");
-    }
+    assert!(few || expired > 0, "no group was ever empty for long");
 }

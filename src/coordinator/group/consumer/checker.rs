@@ -3,7 +3,8 @@
 //! its own records at any point. After every step:
 //! - no partition is held by two members, and what a member that is not fenced really holds the coordinator knows of;
 //! - epochs of the group and of a member never go back;
-//! - nobody is asked to give back what the target lets it keep.
+//! - nobody is asked to give back what the target lets it keep, or keeps what it has to give back for longer than its
+//!   rebalance timeout.
 //!
 //! At the end the chaos stops, and everybody has what its target says, all partitions among them.
 
@@ -40,6 +41,7 @@ struct Consumer {
 }
 
 const TOPICS: [&str; 5] = ["a0", "a1", "b0", "b1", "c0"];
+const REBALANCE_MS: i32 = 30_000;
 const REGEXES: [&str; 3] = ["a.*", "b[01]", ".*0"];
 
 impl Consumer {
@@ -92,7 +94,7 @@ impl Consumer {
             member_epoch: self.epoch,
             instance_id: self.instance.as_deref().map(text),
             rack_id: None,
-            rebalance_timeout_ms: if full { 30_000 } else { -1 },
+            rebalance_timeout_ms: if full { REBALANCE_MS } else { -1 },
             subscribed_topic_names: says.then(|| names(&self.topics).unwrap()),
             subscribed_topic_regex: says.then(|| text(self.regex.unwrap_or(""))),
             server_assignor: None,
@@ -146,6 +148,8 @@ struct Chaos {
     epoch: i32,
     /// Of each member of the group: its epoch after the last step, and what it had to give back.
     before: BTreeMap<String, (i32, BTreeSet<Partition>)>,
+    /// Since when a member has to give back what it has to, as far as this coordinator knows.
+    asked_ms: BTreeMap<String, i64>,
 }
 
 impl Chaos {
@@ -157,7 +161,15 @@ impl Chaos {
             bench.topics.add(name, rng.i32(1..8));
         }
         bench.subscriptions.topics_changed(&bench.topics);
-        Chaos { rng, bench, consumers: Vec::new(), made: 0, epoch: 0, before: BTreeMap::new() }
+        Chaos {
+            rng,
+            bench,
+            consumers: Vec::new(),
+            made: 0,
+            epoch: 0,
+            before: BTreeMap::new(),
+            asked_ms: BTreeMap::new(),
+        }
     }
 
     fn join(&mut self) {
@@ -190,7 +202,10 @@ impl Chaos {
             8 => consumer.paused = true,
             9..12 => consumer.paused = false,
             12 => self.topics(),
-            13 => self.bench.reload(),
+            13 => {
+                self.bench.reload();
+                self.asked_ms.clear();
+            }
             14..34 => {
                 let ms = [10, 500, 2000, 6000][self.rng.usize(..4)];
                 self.bench.pass(ms);
@@ -285,6 +300,15 @@ impl Chaos {
                 assert!(asked || !keeps, "{id} is to give back {partition:?}, which it keeps");
             }
             after.insert(id.to_string(), (epoch, pending));
+        }
+        self.asked_ms.retain(|id, _| after.get(id).is_some_and(|now| !now.1.is_empty()));
+        for (id, now) in after.iter().filter(|(_, (_, pending))| !pending.is_empty()) {
+            if self.before.get(id) != Some(now) {
+                self.asked_ms.remove(id);
+            }
+            let asked_ms = *self.asked_ms.entry(id.clone()).or_insert(self.bench.now_ms);
+            let kept_ms = self.bench.now_ms - asked_ms;
+            assert!(kept_ms < i64::from(REBALANCE_MS), "{id} keeps {now:?} for {kept_ms} ms");
         }
         self.before = after;
         for consumer in &self.consumers {

@@ -106,6 +106,18 @@ fn a_classic_group_is_upgraded_in_place_and_comes_back() {
 }
 
 #[test]
+fn a_classic_member_that_is_silent_after_the_upgrade_goes_with_its_session() {
+    let mut bench = Bench::new(config());
+    let (old, _) = classic_group(&mut bench);
+    assert_eq!(beat(&mut bench, joining("new", &["t"])).error, None);
+    bench.pass(9_999);
+    assert!(member(&bench, &old).is_some());
+    bench.pass(1);
+    assert!(member(&bench, &old).is_none(), "its session of ten seconds is over");
+    assert!(member(&bench, "new").is_some());
+}
+
+#[test]
 fn an_upgrade_that_is_refused_leaves_the_classic_group_as_it_was() {
     let mut config = config();
     config.consumer.migration = MigrationPolicy::Disabled;
@@ -128,4 +140,41 @@ fn an_empty_group_changes_its_protocol_either_way() {
     let (again, generation) = classic_group(&mut bench);
     bench.reload();
     assert_eq!(bench.heartbeat("g", &again, generation), Ok(()));
+}
+
+/// What all members say is in one record of a classic group: one that no batch of the log takes is never written, and
+/// the group goes on as it is.
+#[test]
+fn a_group_too_large_for_one_record_does_not_go_back() {
+    let mut bench = Bench::new(config());
+    let (old, _) = classic_group(&mut bench);
+    for id in ["new", "newer"] {
+        assert_eq!(beat(&mut bench, joining(id, &["t"])).error, None);
+    }
+    let joined = bench.join(classic_joining("g", &old));
+    assert_eq!(joined.error, None);
+    let mut large = classic_joining("g", &old);
+    let mut metadata = large.protocols[0].metadata.to_vec();
+    let at = metadata.len() - 4;
+    metadata.splice(at.., 5000_i32.to_be_bytes().into_iter().chain([7; 5000]));
+    large.protocols[0].metadata = metadata.into();
+    assert_eq!(bench.join(large).error, None);
+    let is_consumer =
+        |bench: &Bench| matches!(bench.groups.groups.get("g"), Some(Group::Consumer(_)));
+    bench.groups.set_batch_bytes_max(4000);
+    assert_eq!(beat(&mut bench, beating("newer", -1)).error, None);
+    assert_eq!(beat(&mut bench, beating("new", -1)).error, None);
+    assert!(is_consumer(&bench), "its record of more than 5000 bytes would fail the append");
+    assert!(member(&bench, &old).is_some_and(Member::is_classic));
+    bench.reload();
+    bench.groups.set_batch_bytes_max(4000);
+    // It is served, and goes back when the next one leaves and there is room.
+    assert_eq!(beat(&mut bench, joining("last", &["t"])).error, None);
+    assert_eq!(bench.join(classic_joining("g", &old)).error, None);
+    bench.groups.set_batch_bytes_max(1_000_000);
+    assert_eq!(beat(&mut bench, beating("last", -1)).error, None);
+    assert!(!is_consumer(&bench));
+    assert_eq!(bench.join(classic_joining("g", &old)).error, None);
+    bench.reload();
+    assert!(!is_consumer(&bench));
 }

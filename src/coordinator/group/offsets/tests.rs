@@ -5,6 +5,7 @@ use super::super::input::*;
 use super::super::testing::*;
 use super::super::*;
 use crate::coordinator::group::GroupError::*;
+use crate::limits::GROUP_OFFSETS_EXPIRED_AT_ONCE;
 use crate::types::TopicId;
 
 fn bench() -> Bench {
@@ -315,6 +316,49 @@ fn a_round_of_retention_takes_as_many_steps_as_it_needs() {
 }
 
 #[test]
+fn a_round_of_retention_looks_at_so_many_offsets_a_step() {
+    let mut b = bench();
+    let groups = 3 * GROUP_OFFSETS_EXPIRED_AT_ONCE / 1000;
+    let commit = |b: &mut Bench, group: usize| {
+        let mut request = committing(&format!("g{group}"), "", -1, 5);
+        let row = request.topics[0].partitions[0].clone();
+        request.topics[0].partitions =
+            (0..1000).map(|partition| CommitPartition { partition, ..row.clone() }).collect();
+        b.commit(request).unwrap();
+    };
+    (0..groups).for_each(|group| commit(&mut b, group));
+    b.pass(7 * DAY_MS - 1000);
+    // Until the round that finds them expired, and not a step further.
+    let all = b.groups.counts().offsets;
+    let mut left = all;
+    while left == all {
+        let next_ms = b.groups.next_deadline_ms().expect("a round is due");
+        b.now.wall_ms += next_ms - b.now.monotonic_ms;
+        b.now.monotonic_ms = next_ms;
+        b.step(Input::Tick);
+        left = b.groups.counts().offsets;
+    }
+    let (most, at_once) = (all - left, GROUP_OFFSETS_EXPIRED_AT_ONCE + 1000);
+    assert!(most <= at_once, "{most} in one step, {at_once} are enough");
+    assert_eq!(b.groups.next_deadline_ms(), Some(b.now.monotonic_ms), "the rest is due at once");
+    // Others have their turn: what they commit is not of this round, in a group that it has seen or has yet to see,
+    // nor does a group that goes meanwhile make it pass over one.
+    for group in [0, groups - 1, groups] {
+        commit(&mut b, group);
+    }
+    let client = client("c");
+    b.request(|from| Input::Delete { from, client, group_id: s("g1") });
+    let mut steps = 0;
+    while b.groups.next_deadline_ms() == Some(b.now.monotonic_ms) {
+        b.step(Input::Tick);
+        steps += 1;
+    }
+    assert!((2..=4).contains(&steps), "{steps} more steps");
+    assert_eq!(b.groups.counts().offsets, 3000);
+    assert_eq!(b.replayed().counts(), b.groups.counts());
+}
+
+#[test]
 fn a_record_that_cannot_be_read_is_reported_and_the_rest_loads() {
     let mut b = bench();
     b.commit(committing("g", "", -1, 5)).unwrap();
@@ -330,4 +374,42 @@ fn a_record_that_cannot_be_read_is_reported_and_the_rest_loads() {
         assert!(groups.replay(&record).is_err());
     }
     assert_eq!(groups.counts(), b.groups.counts());
+}
+
+/// Prints how long the replay of a million offsets takes: `cargo test --release --lib million -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn a_million_offsets_are_loaded() {
+    for (groups, partitions) in [(10_000, 100), (100, 10_000), (1_000_000, 1)] {
+        let mut log: Vec<(Vec<u8>, Vec<u8>)> = Vec::with_capacity(1_000_000);
+        for partition in 0..partitions {
+            for group in 0..groups {
+                let record = Record::Offset {
+                    group: format!("consumer-group-{group}").into(),
+                    topic: "a.topic.of.some.length".into(),
+                    partition,
+                    value: Some(records::OffsetValue {
+                        offset: 123_456_789,
+                        leader_epoch: 4,
+                        metadata: "".into(),
+                        commit_ms: 1_700_000_000_000,
+                        expire_ms: -1,
+                        topic_id: crate::types::TopicId::from_u128(77),
+                    }),
+                };
+                let (mut key, mut value) = (Vec::new(), Vec::new());
+                record.encode(&mut key, &mut value);
+                log.push((key, value));
+            }
+        }
+        let mut loaded = Groups::new(GroupConfig::default(), 1);
+        let start = std::time::Instant::now();
+        for (key, value) in &log {
+            let record = LoadedRecord { key: Some(key), value: Some(value), transactional: None };
+            loaded.replay(&record).unwrap();
+        }
+        let took = start.elapsed();
+        assert_eq!(loaded.counts().offsets, 1_000_000);
+        println!("{groups} groups of {partitions} offsets: {took:?}");
+    }
 }
