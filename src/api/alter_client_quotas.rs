@@ -6,6 +6,7 @@ use kafka_protocol::messages::alter_client_quotas_response::{EntityData, EntryDa
 use kafka_protocol::messages::{AlterClientQuotasRequest, AlterClientQuotasResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use super::describe_client_quotas::components;
 use super::error_map::ApiError;
 use crate::controller::quotas::{AlterQuota, QuotaEntity};
 use crate::controller::{Command, ControllerError, Reply};
@@ -41,12 +42,9 @@ fn alteration(entry: &Asked) -> AlterQuota {
 }
 
 fn row(entity: &QuotaEntity, error: Option<ApiError>) -> EntryData {
-    let text = |text: &str| StrBytes::from_string(text.to_string());
-    let component = |(kind, name): (&String, &Option<String>)| {
-        let name = name.as_deref().map(text);
-        EntityData::default().with_entity_type(text(kind)).with_entity_name(name)
-    };
-    let row = EntryData::default().with_entity(entity.iter().map(component).collect());
+    let component =
+        |(kind, name)| EntityData::default().with_entity_type(kind).with_entity_name(name);
+    let row = EntryData::default().with_entity(components(entity).map(component).collect());
     match error {
         None => row.with_error_message(None),
         Some(error) => row.with_error_code(error.code).with_error_message(error.text()),

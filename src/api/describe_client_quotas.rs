@@ -104,16 +104,24 @@ fn fits(entity: &QuotaEntity, filter: &BTreeMap<&str, Match>, strict: bool) -> b
 }
 
 fn row(entity: &QuotaEntity, keys: &BTreeMap<String, Rate>) -> EntryData {
-    let text = |text: &str| StrBytes::from_string(text.to_string());
-    let component = |(kind, name): (&String, &Option<String>)| {
-        let name = name.as_deref().map(text);
-        EntityData::default().with_entity_type(text(kind)).with_entity_name(name)
-    };
+    let component =
+        |(kind, name)| EntityData::default().with_entity_type(kind).with_entity_name(name);
     let value =
         |(key, rate): (&String, &Rate)| ValueData::default().with_key(text(key)).with_value(rate.0);
     EntryData::default()
-        .with_entity(entity.iter().map(component).collect())
+        .with_entity(components(entity).map(component).collect())
         .with_values(keys.iter().map(value).collect())
+}
+
+/// Types and names of an entity, as rows have them; no name: the default of the type.
+pub(super) fn components(
+    entity: &QuotaEntity,
+) -> impl Iterator<Item = (StrBytes, Option<StrBytes>)> + '_ {
+    entity.iter().map(|(kind, name)| (text(kind), name.as_deref().map(text)))
+}
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_string())
 }
 
 #[cfg(test)]
@@ -121,7 +129,6 @@ mod tests {
     use super::*;
 
     fn component(kind: &str, match_type: i8, name: Option<&str>) -> ComponentData {
-        let text = |text: &str| StrBytes::from_string(text.to_string());
         ComponentData::default()
             .with_entity_type(text(kind))
             .with_match_type(match_type)

@@ -41,39 +41,33 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /** Members of groups that come, go, return and are refused: Java's consumer in both protocols. */
-final class MemberChecks {
-    private static final String RUN = Long.toString(System.nanoTime(), 36);
-    private final String bootstrap;
-    private final Checks checks;
-
+final class MemberChecks extends Suite {
     MemberChecks(String bootstrap, Checks checks) {
-        this.bootstrap = bootstrap;
-        this.checks = checks;
+        super(bootstrap, checks);
     }
 
     /** All at once: a group mostly waits, for a rebalance to begin or for a heartbeat. */
-    void run() throws Exception {
-        try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
-            ExecutorService all = Executors.newCachedThreadPool();
-            String assignors = "org.apache.kafka.clients.consumer.";
-            List<Runnable> bodies = List.of(
-                () -> twoMembers(admin, "range", false, Map.of("group.protocol", "classic",
-                    "partition.assignment.strategy", assignors + "RangeAssignor")),
-                () -> twoMembers(admin, "cooperative-sticky", true, Map.of("group.protocol", "classic",
-                    "partition.assignment.strategy", assignors + "CooperativeStickyAssignor")),
-                () -> twoMembers(admin, "KIP-848 uniform", true, Map.of("group.protocol", "consumer")),
-                () -> twoMembers(admin, "KIP-848 range", true, Map.of("group.protocol", "consumer",
-                    "group.remote.assignor", "range")),
-                () -> staticMembers(admin, "classic"),
-                () -> staticMembers(admin, "consumer"),
-                () -> listed(admin),
-                () -> patterns(admin),
-                () -> online(admin));
-            List<Future<?>> running = new ArrayList<>();
-            bodies.forEach(body -> running.add(all.submit(body)));
-            for (Future<?> one : running) {
-                one.get();
-            }
+    @Override
+    void run(Admin admin) throws Exception {
+        ExecutorService all = Executors.newCachedThreadPool();
+        String assignors = "org.apache.kafka.clients.consumer.";
+        List<Runnable> bodies = List.of(
+            () -> twoMembers(admin, "range", false, Map.of("group.protocol", "classic",
+                "partition.assignment.strategy", assignors + "RangeAssignor")),
+            () -> twoMembers(admin, "cooperative-sticky", true, Map.of("group.protocol", "classic",
+                "partition.assignment.strategy", assignors + "CooperativeStickyAssignor")),
+            () -> twoMembers(admin, "KIP-848 uniform", true, Map.of("group.protocol", "consumer")),
+            () -> twoMembers(admin, "KIP-848 range", true, Map.of("group.protocol", "consumer",
+                "group.remote.assignor", "range")),
+            () -> staticMembers(admin, "classic"),
+            () -> staticMembers(admin, "consumer"),
+            () -> listed(admin),
+            () -> patterns(admin),
+            () -> online(admin));
+        List<Future<?>> running = new ArrayList<>();
+        bodies.forEach(body -> running.add(all.submit(body)));
+        for (Future<?> one : running) {
+            one.get();
         }
     }
 

@@ -26,37 +26,32 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * The Java producer writes, the Java consumer (assigned, no group) reads back, and every byte is
  * compared, for each acks, codec and timestamp type.
  */
-final class RoundTrip {
+final class RoundTrip extends Suite {
     static final List<String> CODECS = List.of("none", "gzip", "snappy", "lz4", "zstd");
     static final List<String> ACKS = List.of("0", "1", "all");
     private static final int RECORDS = 500;
     private static final int PARTITIONS = 2;
-    private static final String RUN = Long.toString(System.nanoTime(), 36);
-    private final String bootstrap;
-    private final Checks checks;
 
     RoundTrip(String bootstrap, Checks checks) {
-        this.bootstrap = bootstrap;
-        this.checks = checks;
+        super(bootstrap, checks);
     }
 
-    void run() throws Exception {
-        try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
-            int seed = 0;
-            for (TimestampType type : List.of(TimestampType.CREATE_TIME, TimestampType.LOG_APPEND_TIME)) {
-                for (String acks : ACKS) {
-                    for (String codec : CODECS) {
-                        int thisSeed = ++seed;
-                        checks.check("round trip " + type.name + " acks=" + acks + " " + codec,
-                            () -> one(admin, type, acks, codec, thisSeed));
-                    }
+    @Override
+    void run(Admin admin) throws Exception {
+        int seed = 0;
+        for (TimestampType type : List.of(TimestampType.CREATE_TIME, TimestampType.LOG_APPEND_TIME)) {
+            for (String acks : ACKS) {
+                for (String codec : CODECS) {
+                    int thisSeed = ++seed;
+                    checks.check("round trip " + type.name + " acks=" + acks + " " + codec,
+                        () -> one(admin, type, acks, codec, thisSeed));
                 }
             }
-            // The broker recompresses when the topic's codec differs from the producer's.
-            for (String codec : CODECS) {
-                checks.check("round trip into a topic with compression.type=" + codec.replace("none",
-                    "uncompressed"), () -> recompressed(admin, codec));
-            }
+        }
+        // The broker recompresses when the topic's codec differs from the producer's.
+        for (String codec : CODECS) {
+            checks.check("round trip into a topic with compression.type=" + codec.replace("none",
+                "uncompressed"), () -> recompressed(admin, codec));
         }
     }
 

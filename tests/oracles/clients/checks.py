@@ -60,6 +60,19 @@ def eventually(condition, what, seconds=40.0):
         time.sleep(0.05)
 
 
+def gather(poll, count):
+    """What `poll` gives bit by bit: `count` records, and none more."""
+    got = []
+
+    def enough():
+        got.extend(poll())
+        return len(got) >= count
+
+    eventually(enough, lambda: f"{len(got)} of {count} records")
+    equal(count, len(got), "records")
+    return got
+
+
 def record(i):
     """(key, value, headers, timestamp) of record i; some keys and values are null."""
     key = None if i % 5 == 4 else f"key-{i % 7}".encode()

@@ -6,7 +6,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions
 from confluent_kafka.admin import NewTopic, OffsetSpec, ResourceType
 
-from checks import BOOTSTRAP, PARTITIONS, RUN, check, equal, eventually, fails, finish, group_of_two, record
+from checks import BOOTSTRAP, PARTITIONS, RUN, check, equal, eventually, fails, finish, gather, group_of_two, record
 
 ADMIN = AdminClient({"bootstrap.servers": BOOTSTRAP})
 TOPIC = f"confluent-{RUN}"
@@ -31,17 +31,14 @@ def consumer(group, **more):
 def read(partitions, count):
     reader = consumer("unused-" + RUN)
     reader.assign(partitions)
-    got = []
 
     def poll():
-        for message in reader.consume(500, 0.2):
-            assert message.error() is None, message.error()
-            got.append(message)
-        return len(got) >= count
+        messages = reader.consume(500, 0.2)
+        equal([], [m.error() for m in messages if m.error() is not None], "errors")
+        return messages
 
-    eventually(poll, lambda: f"{len(got)} of {count} records")
+    got = gather(poll, count)
     reader.close()
-    equal(count, len(got), "records")
     return got
 
 

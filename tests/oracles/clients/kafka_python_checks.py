@@ -9,7 +9,7 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.structs import OffsetAndMetadata
 
-from checks import BOOTSTRAP, PARTITIONS, RUN, check, equal, eventually, fails, finish, group_of_two, record
+from checks import BOOTSTRAP, PARTITIONS, RUN, check, equal, eventually, fails, finish, gather, group_of_two, record
 
 ADMIN = KafkaAdminClient(bootstrap_servers=BOOTSTRAP)
 TOPIC = f"kafka-python-{RUN}"
@@ -30,16 +30,8 @@ def read(partitions, count):
     reader = consumer()
     reader.assign(partitions)
     reader.seek_to_beginning(*partitions)
-    got = []
-
-    def poll():
-        for rows in reader.poll(200).values():
-            got.extend(rows)
-        return len(got) >= count
-
-    eventually(poll, lambda: f"{len(got)} of {count} records")
+    got = gather(lambda: [row for rows in reader.poll(200).values() for row in rows], count)
     reader.close()
-    equal(count, len(got), "records")
     return got
 
 
