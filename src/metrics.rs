@@ -55,9 +55,11 @@ pub enum Activity {
     Fetch,
     /// The controller, and the coordinators of groups.
     Coordination,
+    /// Compressed batches that are looked into before they are appended.
+    Decompression,
 }
 
-pub const ACTIVITIES: usize = 8;
+pub const ACTIVITIES: usize = 9;
 
 /// Ticks of the processor's clock by activity. Together they are the time that passed, up to the last change.
 #[derive(Default)]

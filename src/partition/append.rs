@@ -8,8 +8,9 @@ use super::{FlushPolicy, LogSlot, Partition, PartitionError};
 use crate::config::TopicConfig;
 use crate::limits;
 use crate::log::{Log, Patch};
+use crate::runtime::activity::{Activity, scope};
 use crate::runtime::mailbox::{OneshotReceiver, OneshotSender, oneshot};
-use crate::types::{Offset, TimestampType};
+use crate::types::{Compression, Offset, TimestampType};
 use crate::wire::record_batch::{self, BatchError, BatchHeader};
 use crate::wire::records;
 
@@ -180,8 +181,12 @@ impl Partition {
                     .into(),
             ));
         }
-        let (header, keyless) =
-            record_batch::validate_produced(data, topic.cleanup_compact).map_err(refused)?;
+        let checked = {
+            let compressed = header.compression() != Some(Compression::None);
+            let _unpack = compressed.then(|| scope(Activity::Decompression));
+            record_batch::validate_produced(data, topic.cleanup_compact)
+        };
+        let (header, keyless) = checked.map_err(refused)?;
         if header.is_control() {
             return Err(PartitionError::InvalidRecord(
                 "Clients are not allowed to write control records.".into(),

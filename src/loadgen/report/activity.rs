@@ -17,11 +17,14 @@ pub struct ShardTime {
     pub seconds: f64,
     /// CPU of the shard's thread, kernel and user.
     pub cpu_s: f64,
-    /// Sockets, frames, the connections' tasks; as the next five by the clock, not by CPU: a thread that waits
+    /// Sockets, frames, the connections' tasks; as the next six by the clock, not by CPU: a thread that waits
     /// for its CPU goes on counting.
     pub network_s: f64,
     pub wire_s: f64,
     pub append_s: f64,
+    /// Compressed batches looked into; not in `append_s`. Earlier reports do not have it.
+    #[serde(default)]
+    pub decompression_s: f64,
     pub disk_s: f64,
     pub fetch_s: f64,
     pub coordination_s: f64,
@@ -54,6 +57,7 @@ impl ShardTime {
             network_s: of(Activity::Network),
             wire_s: of(Activity::Wire),
             append_s: of(Activity::Append),
+            decompression_s: of(Activity::Decompression),
             disk_s: of(Activity::Disk),
             fetch_s: of(Activity::Fetch),
             coordination_s: of(Activity::Coordination),
@@ -64,11 +68,12 @@ impl ShardTime {
     }
 
     /// In the order in which they are shown.
-    pub fn activities(&self) -> [(&'static str, f64); 9] {
+    pub fn activities(&self) -> [(&'static str, f64); 10] {
         [
             ("network", self.network_s),
             ("wire", self.wire_s),
             ("append", self.append_s),
+            ("decompression", self.decompression_s),
             ("disk", self.disk_s),
             ("fetch", self.fetch_s),
             ("coordination", self.coordination_s),
@@ -85,6 +90,7 @@ impl ShardTime {
             (&mut self.network_s, more.network_s),
             (&mut self.wire_s, more.wire_s),
             (&mut self.append_s, more.append_s),
+            (&mut self.decompression_s, more.decompression_s),
             (&mut self.disk_s, more.disk_s),
             (&mut self.fetch_s, more.fetch_s),
             (&mut self.coordination_s, more.coordination_s),
@@ -111,14 +117,14 @@ pub fn text(out: &mut String, shards: &[ShardTime]) {
     let Some(first) = shards.first() else { return };
     let _ = write!(out, "\nwhere the shards' time went, %\n        ");
     for (name, _) in first.activities() {
-        let _ = write!(out, " {name:>12}");
+        let _ = write!(out, " {name:>13}");
     }
     let _ = writeln!(out);
     for shard in shards {
         let _ = write!(out, "  {:<6}", shard.shard);
         for (_, seconds) in shard.activities() {
             let _ =
-                write!(out, " {:>12.1}", 100.0 * seconds / shard.seconds.max(f64::MIN_POSITIVE));
+                write!(out, " {:>13.1}", 100.0 * seconds / shard.seconds.max(f64::MIN_POSITIVE));
         }
         let _ = writeln!(out);
     }
@@ -136,10 +142,10 @@ mod tests {
     fn the_parts_are_the_whole_and_what_is_not_in_tasks_is_executor_or_idle() {
         let then = reading(10.0, 1.0, [100; ACTIVITIES]);
         // Of 1000 ticks in 2 s: 500 between tasks, 300 network, 100 append, 100 disk.
-        let now = reading(12.0, 2.4, [600, 100, 400, 100, 200, 200, 100, 100]);
+        let now = reading(12.0, 2.4, [600, 100, 400, 100, 200, 200, 100, 100, 100]);
         let time = ShardTime::between(3, &then, &now).unwrap();
         let rounded = time.activities().map(|(name, s)| (name, (s * 10.0).round() / 10.0));
-        let wanted = [0.6, 0.0, 0.2, 0.2, 0.0, 0.0, 0.0, 0.4, 0.6];
+        let wanted = [0.6, 0.0, 0.2, 0.0, 0.2, 0.0, 0.0, 0.0, 0.4, 0.6];
         assert_eq!(rounded.map(|(_, s)| s), wanted);
         assert!((time.activities().iter().map(|(_, s)| s).sum::<f64>() - 2.0).abs() < 1e-9);
         let mut twice = vec![time.clone()];
@@ -154,7 +160,7 @@ mod tests {
     fn a_thread_that_waited_for_its_cpu_was_neither_idle_nor_in_the_executor_for_less_than_nothing()
     {
         let then = reading(0.0, 0.0, [0; ACTIVITIES]);
-        let now = reading(1.0, 0.5, [10, 0, 90, 0, 0, 0, 0, 0]);
+        let now = reading(1.0, 0.5, [10, 0, 90, 0, 0, 0, 0, 0, 0]);
         let time = ShardTime::between(0, &then, &now).unwrap();
         assert_eq!(time.executor_s, 0.0);
         assert!((time.idle_s - 0.1).abs() < 1e-9);
