@@ -120,9 +120,8 @@ impl Tail {
         let at = open.len;
         open.len += batch.len();
         open.next = next;
-        let copy = &mut open.buf[at..at + batch.len()];
-        copy.copy_from_slice(batch);
-        copy
+        open.buf.put(at, batch);
+        &mut open.buf[at..at + batch.len()]
     }
 
     fn make_room(&mut self, segment: &SharedSegment, position: u64, base: Offset, need: usize) {

@@ -71,6 +71,10 @@ impl FrameReader {
             return Ok(None);
         }
         let mut frame = self.buffer.split_to(4 + body);
+        if 4 + body > READ_BUFFER_BYTES_MAX {
+            // The next may be as large: what is read before its length is known is moved.
+            self.read_bytes = READ_BUFFER_BYTES_MIN;
+        }
         let _ = frame.split_to(4);
         Ok(Some(frame.freeze()))
     }
