@@ -21,6 +21,9 @@ public final class Main {
         if (groups.isEmpty() || groups.contains("members")) {
             new MemberChecks(bootstrap, checks).run();
         }
+        if (groups.isEmpty() || groups.contains("others")) {
+            new OtherToolChecks(bootstrap, checks).run();
+        }
         System.out.println(checks.passed + " passed, " + checks.failed + " failed");
         System.out.flush();
         // Not exit: ToolChecks takes that over, and a stuck tool may still hold a thread.

@@ -1,6 +1,6 @@
 """Reads librdkafka's test sources and logs: which tests need a broker, and what became of each and of its subtests.
 
-`list test.c` prints the names; `one LOG NAME SUBTEST PROTOCOL` prints `NAME PASS|FAIL|SKIP passed-subtests failed-subtests`;
+`list test.c` prints the names; `one LOG NAME SUBTEST PROTOCOL SECONDS` prints a line that starts with PASS, FAIL or SKIP;
 `total RESULTS LOGS ALLOW_LIST` prints the failures' last lines and the sum.
 """
 
@@ -24,7 +24,7 @@ def list_tests(source):
                 print(name)
 
 
-def one(log, name, subtest, protocol):
+def one(log, name, subtest, protocol, seconds):
     text = text_of(log)
     passed = len(re.findall(r"\] \[ .*: PASS(?: \([0-9.]+s\))? \]", text))
     failed = 0
@@ -39,7 +39,7 @@ def one(log, name, subtest, protocol):
     if subtest and passed == 0 and result == "PASS":
         result, failed = "FAIL", 1  # the pattern matched no subtest: nothing was tested
     shown = " ".join(part for part in (name, subtest, protocol) if part)
-    print(f"{result} {shown}: {passed} subtests passed, {failed} failed  ({log})")
+    print(f"{result} {shown}: {passed} subtests passed, {failed} failed, {seconds} s  ({log})")
 
 
 def total(results, logs, allow_list):
