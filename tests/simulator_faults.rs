@@ -7,7 +7,7 @@
 //! Every place:  SPINDLE_FAULTS=all cargo test --test simulator_faults
 //! One place:    SPINDLE_FAULT=power:17:3 (or eio:17:3, full:17:3; the last number is the seed)
 //!               cargo test --test simulator_faults -- one_fault --nocapture
-//! Single scenarios (a stalled disk, a bit flip, a full disk) are in faults/.
+//! Single scenarios (a stalled disk, a bit flip, a full disk, old records) are in faults/.
 
 #![allow(dead_code)] // the other simulator test uses more of the shared rooms
 
@@ -36,5 +36,7 @@ mod side_topic;
 mod every_place;
 #[path = "faults/full_start.rs"]
 mod full_start;
+#[path = "faults/retention.rs"]
+mod retention;
 #[path = "faults/single.rs"]
 mod single;

@@ -231,7 +231,8 @@ impl Partition {
         watchers.push(watcher.clone());
     }
 
-    /// Housekeeping: segment roll and retention, producer expiry, flush.ms. True: needs a flush.
+    /// What is due every `log.retention.check.interval.ms`: segment roll and retention, producer
+    /// expiry. True: needs a flush.
     pub async fn housekeeping(&self, now_ms: i64, producer_expiration_ms: i64) -> bool {
         let Ok(log) = self.log() else { return false };
         let high_watermark = {
@@ -253,6 +254,12 @@ impl Partition {
             return true;
         }
         log.release_files_if_scarce().await;
+        false
+    }
+
+    /// flush.ms of Kafka's flushes: what was written longer ago is to be flushed. True: needs a flush.
+    pub fn flush_if_aged(&self, now_ms: i64) -> bool {
+        let Ok(log) = self.log() else { return false };
         let mut state = self.state.borrow_mut();
         if let FlushPolicy::Kafka { interval_ms, .. } = state.config.flush
             && state.unflushed > 0

@@ -43,7 +43,12 @@ pub(super) async fn run(shard: Rc<Shard>) {
             if !p.is_open() || !(retention_due || p.has_timed_flush()) {
                 continue;
             }
-            if p.housekeeping(wall_clock_ms(), shard.config.producer_id_expiration_ms).await {
+            let now_ms = wall_clock_ms();
+            let mut needs_flush = p.flush_if_aged(now_ms);
+            if retention_due {
+                needs_flush |= p.housekeeping(now_ms, shard.config.producer_id_expiration_ms).await;
+            }
+            if needs_flush {
                 shard.flush_queue.mark(&p);
             }
             yield_if_needed().await;
