@@ -109,6 +109,14 @@ pub struct ShardCounters {
     pub memory_waits: Counter,
     /// Events of groups that no record tells: more came than were written.
     pub group_events_dropped: Counter,
+    /// Catch-up reads (`log/catch_up`): bytes, and when one last began or ended, by the monotonic clock. Gauge: under way.
+    pub catch_up_bytes: Counter,
+    pub catch_up_at_ns: Counter,
+    pub catch_up_reads: Counter,
+    /// When something was last appended or written here, and the bytes a second that each shard may read beside that;
+    /// 0: never, and no bound.
+    pub appended_at_ns: Counter,
+    pub catch_up_limit: Counter,
     /// Gauge: acknowledgements that have not left and fetches that are parked.
     pub waiting: Counter,
 }

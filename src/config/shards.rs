@@ -20,6 +20,8 @@ pub struct ShardConfig {
     pub io_depth: usize,
     /// Of the partitions, against the others'; 0: none.
     pub shares: usize,
+    /// What catch-up reads may take of the device, however slow writes are beside them.
+    pub replay_bytes_per_s_min: u64,
 }
 
 /// All shards', and those that have something of their own.
@@ -37,6 +39,7 @@ impl ShardConfigs {
             spin_us: of(settings, "shard.spin.us") as u64,
             io_depth: of(settings, "shard.io.depth"),
             shares: 1,
+            replay_bytes_per_s_min: of(settings, "shard.replay.bytes.per.second.min") as u64,
         };
         let mut configs = ShardConfigs { all, own: BTreeMap::new() };
         let mut shares = None;
@@ -47,6 +50,9 @@ impl ShardConfigs {
                 "shard.N.memory.bytes" => own.memory_bytes = of(settings, key),
                 "shard.N.spin.us" => own.spin_us = of(settings, key) as u64,
                 "shard.N.io.depth" => own.io_depth = of(settings, key),
+                "shard.N.replay.bytes.per.second.min" => {
+                    own.replay_bytes_per_s_min = of(settings, key) as u64;
+                }
                 "shard.N.shares" => {
                     own.shares = of(settings, key);
                     shares = Some(key.clone());

@@ -139,6 +139,12 @@ impl Segment {
                 cached
             }
         };
+        let _reading = match means {
+            Some(means) if !cached.is_resident(position, length) => {
+                Some(means.catch_up.begin(length).await)
+            }
+            _ => None,
+        };
         if let Some(reads) = self.reads.borrow_mut().as_mut() {
             reads.uncheck(position, position + length as u64);
         }

@@ -10,11 +10,15 @@ mod ahead;
 mod ahead_tests;
 mod appender;
 mod cached;
+mod catch_up;
+#[cfg(test)]
+mod catch_up_tests;
 pub mod checkpoint;
 mod chunk;
 mod close;
 mod compaction;
 mod epochs;
+mod give_way;
 mod handles;
 mod index;
 pub mod inspect;
@@ -44,6 +48,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+pub use catch_up::CatchUp;
 use chunk::Memory;
 pub use chunk::{Chunk, Place};
 pub use compaction::{CleanRun, CleanWhen, Cleaned, Dirt, LastRecord, Pace};

@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::catch_up::CatchUp;
 use super::segment::{Segment, SharedSegment};
 use super::{FetchedRecords, Log, Memory, Result, reader};
 use crate::limits::{CATCH_UP_BYTES_IN_FLIGHT, CATCH_UP_STEP_BYTES, READS_AHEAD};
@@ -22,8 +23,8 @@ pub type Hold = Box<dyn std::any::Any>;
 pub struct ReadMeans {
     /// Memory to read on in advance, if there is some.
     lend: Box<dyn Fn(usize) -> Option<Hold>>,
-    /// Whether writes come to the shard.
-    others_write: Box<dyn Fn() -> bool>,
+    /// When they may begin.
+    pub(super) catch_up: Rc<CatchUp>,
     turns: Rc<Turns>,
 }
 
@@ -40,15 +41,11 @@ pub(super) struct Turn {
 }
 
 impl ReadMeans {
-    pub fn new(
-        lend: impl Fn(usize) -> Option<Hold> + 'static,
-        others_write: impl Fn() -> bool + 'static,
-    ) -> ReadMeans {
-        let (lend, others_write) = (Box::new(lend), Box::new(others_write));
-        ReadMeans { lend, others_write, turns: Rc::default() }
+    pub fn new(lend: impl Fn(usize) -> Option<Hold> + 'static, catch_up: Rc<CatchUp>) -> ReadMeans {
+        ReadMeans { lend: Box::new(lend), catch_up, turns: Rc::default() }
     }
 
-    /// From the device, in its turn; beside writes in steps.
+    /// From the device, in its turn and time; beside writes in steps.
     pub(super) async fn read(
         &self,
         file: &File,
@@ -56,7 +53,8 @@ impl ReadMeans {
         length: usize,
     ) -> std::io::Result<ReadBuf> {
         let _turn = self.turn(length).await;
-        match (self.others_write)() {
+        let _reading = self.catch_up.begin(length).await;
+        match self.catch_up.is_beside_writes() {
             true => file.read_in_steps(position, length, CATCH_UP_STEP_BYTES).await,
             false => file.read_at(position, length).await,
         }
@@ -276,7 +274,8 @@ mod tests {
 
     #[test]
     fn reads_wait_for_those_before_them() {
-        let means = ReadMeans::new(|_| None, || false);
+        let catch_up = Rc::new(CatchUp::new(0, vec![Default::default()], 1 << 20));
+        let means = ReadMeans::new(|_| None, catch_up);
         let most = CATCH_UP_BYTES_IN_FLIGHT;
         let first = means.turn(most / 2).now_or_never().expect("there is room");
         let mut large = Box::pin(means.turn(most * 2));

@@ -28,6 +28,10 @@ fn run<T: 'static, Fut: Future<Output = T> + 'static>(
     .unwrap()
 }
 
+fn free() -> Rc<CatchUp> {
+    Rc::new(CatchUp::new(0, vec![Default::default()], 1 << 20))
+}
+
 fn config() -> LogConfig {
     LogConfig {
         segment_bytes: 1 << 30,
@@ -861,7 +865,7 @@ async fn sent(records: &FetchedRecords) -> Vec<u8> {
 async fn consume(log: &Log, end: i64, max_bytes: usize) -> (Vec<u8>, usize) {
     let (mut at, mut all, mut named) = (0, Vec::new(), 0);
     while at < end {
-        let hold = Rc::new(ReadMeans::new(|_| Some(Box::new(()) as Hold), || true));
+        let hold = Rc::new(ReadMeans::new(|_| Some(Box::new(()) as Hold), free()));
         let records = log.read_to_send(at, end, max_bytes, true, &hold).await.unwrap();
         named += usize::from(matches!(records.chunks[0].place(), Place::File { .. }));
         let bytes = sent(&records).await;
@@ -899,7 +903,7 @@ fn what_is_read_again_is_sent_from_the_page_cache() {
         assert!(third == expected && named >= 5, "the third one is sent from there: {named}");
         // What was cut off in between is no part of it.
         log.advance_log_start(300).await.unwrap();
-        let none = Rc::new(ReadMeans::new(|_| None, || false));
+        let none = Rc::new(ReadMeans::new(|_| None, free()));
         assert!(log.read_to_send(0, 600, 1000, true, &none).await.is_err());
     });
 }

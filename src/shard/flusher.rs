@@ -3,7 +3,7 @@
 //! group commit. A partition whose write failed is repaired here: at once, then again and again,
 //! so that writing resumes by itself. Not here: what a failure takes back (partition/suspect).
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,36 +13,34 @@ use futures::future::{Either, pending, select};
 use futures::stream::FuturesUnordered;
 
 use super::{Memory, Shard};
+use crate::log::CatchUp;
 use crate::partition::Partition;
-use crate::runtime::{Instant, Notify, disk, now, sleep};
+use crate::runtime::{Notify, disk, now, sleep};
 
 /// Between two attempts to repair a partition; doubles up to the second.
 const REPAIR_AFTER: Duration = Duration::from_millis(50);
 const REPAIR_AFTER_MAX: Duration = Duration::from_secs(1);
 
-/// A shard without an append for so long is free for readers.
-const IN_USE_FOR: Duration = Duration::from_millis(100);
-
 pub(super) struct FlushQueue {
     /// In the order of their appends.
     dirty: RefCell<VecDeque<Rc<Partition>>>,
     more: Notify,
-    last_used: Cell<Instant>,
+    /// Is told of what is appended and written.
+    catch_up: Rc<CatchUp>,
     /// Is told of bytes appended here and not yet given to a device.
     memory: Rc<Memory>,
 }
 
 impl FlushQueue {
-    pub(super) fn new(memory: Rc<Memory>) -> FlushQueue {
-        let (dirty, last_used) = (RefCell::default(), Cell::default());
-        FlushQueue { dirty, more: Notify::new(), last_used, memory }
+    pub(super) fn new(memory: Rc<Memory>, catch_up: Rc<CatchUp>) -> FlushQueue {
+        FlushQueue { dirty: RefCell::default(), more: Notify::new(), catch_up, memory }
     }
 
     /// Called after an append; cheap when the partition is queued or being flushed already.
     pub(super) fn mark(&self, partition: &Rc<Partition>) {
         self.count(partition);
         if !partition.flushing.replace(true) {
-            self.last_used.set(now());
+            self.catch_up.appended();
             let mut dirty = self.dirty.borrow_mut();
             dirty.push_back(partition.clone());
             // Else it is looked at again as soon as a flush ends.
@@ -50,11 +48,6 @@ impl FlushQueue {
                 self.more.notify_waiters();
             }
         }
-    }
-
-    /// Whether there were appends a moment ago.
-    pub(super) fn is_in_use(&self) -> bool {
-        now().saturating_since(self.last_used.get()) < IN_USE_FOR
     }
 
     fn count(&self, partition: &Partition) {
@@ -130,8 +123,9 @@ enum After {
 
 async fn flush_until_clean(shard: &Shard, partition: Rc<Partition>) -> After {
     loop {
+        let began = now();
         partition.flush().await;
-        shard.flush_queue.last_used.set(now());
+        shard.flush_queue.catch_up.flushed(began);
         shard.flush_queue.count(&partition);
         shard.flush_queue.count_tail(&partition);
         if partition.is_suspect() && !shard.stopping.get() {

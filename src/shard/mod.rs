@@ -39,7 +39,7 @@ pub use topics::{StartHints, TopicShard};
 
 use crate::config::BrokerConfig;
 use crate::controller::{Controller, Image};
-use crate::log::{Hold, ReadMeans};
+use crate::log::{CatchUp, Hold, ReadMeans};
 use crate::metrics::ShardCounters;
 use crate::runtime::Notify;
 use crate::runtime::activity::{Activity, charged};
@@ -103,7 +103,9 @@ impl Shard {
         let memory_bytes = shards.of(options.id).memory_bytes;
         let memory = Memory::new(memory_bytes, options.counters[options.id].clone());
         let round = shards.round(options.mailboxes.len()).into();
-        let flush_queue = Rc::new(flusher::FlushQueue::new(memory.clone()));
+        let least = shards.of(options.id).replay_bytes_per_s_min;
+        let catch_up = Rc::new(CatchUp::new(options.id, options.counters.clone(), least));
+        let flush_queue = Rc::new(flusher::FlushQueue::new(memory.clone(), catch_up.clone()));
         Rc::new(Shard {
             id: options.id,
             config: options.config,
@@ -116,7 +118,7 @@ impl Shard {
             topics: RefCell::default(),
             applying: Cell::new(false),
             applied: Notify::new(),
-            flush_queue: flush_queue.clone(),
+            flush_queue,
             cleaner: cleaner::Cleaner::default(),
             disk_trouble: disk_trouble::DiskTrouble::default(),
             read_means: Rc::new(ReadMeans::new(
@@ -124,7 +126,7 @@ impl Shard {
                     let memory = memory.clone();
                     move |bytes| memory.lend_ahead(bytes).map(|lent| Box::new(lent) as Hold)
                 },
-                move || flush_queue.is_in_use(),
+                catch_up,
             )),
             memory,
             controller: RefCell::new(None),

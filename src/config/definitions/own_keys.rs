@@ -17,6 +17,8 @@ pub const OWN_KEYS: &[ConfigDef] = &[
         "shard.io.depth of shard N alone."),
     broker("shard.N.memory.bytes", Long, None, Int(16_777_216, 1_099_511_627_776), Fixed, Used,
         "shard.memory.bytes of shard N alone."),
+    broker("shard.N.replay.bytes.per.second.min", Long, None, Int(1_048_576, 1_099_511_627_776), Fixed, Used,
+        "shard.replay.bytes.per.second.min of shard N alone."),
     broker("shard.N.shares", IntType, None, Int(0, 100), Fixed, Used,
         "Share of the partitions that shard N gets, against the others' 1; 0 for none."),
     broker("shard.N.spin.us", IntType, None, Int(0, 1_000_000), Fixed, Used,
@@ -29,6 +31,8 @@ pub const OWN_KEYS: &[ConfigDef] = &[
         "Partitions that each shard writes and syncs at a time; fewer when few files may be open."),
     broker("shard.memory.bytes", Long, Some("134217728"), Int(16_777_216, 1_099_511_627_776), Fixed, Used,
         "Memory of each shard for log tails and requests."),
+    broker("shard.replay.bytes.per.second.min", Long, Some("33554432"), Int(1_048_576, 1_099_511_627_776), Fixed, Used,
+        "Bytes a second that each shard may always read of old data; beside writes no more when those get slow."),
     broker("shard.spin.us", IntType, Some("0"), Int(0, 1_000_000), Fixed, Used,
         "How long an idle shard looks for work before it sleeps, microseconds."),
 ];
