@@ -32,6 +32,8 @@ mod scenario;
 #[path = "simulator/side_topic.rs"]
 mod side_topic;
 
+#[path = "faults/clean_stop.rs"]
+mod clean_stop;
 #[path = "faults/every_place.rs"]
 mod every_place;
 #[path = "faults/full_start.rs"]

@@ -335,12 +335,13 @@ impl Log {
             }
             segment.save_index(dir).await?;
         }
-        self.save_epochs().await?;
+        self.save_epochs(true).await?;
         segment.finished.set(true);
         Ok(())
     }
 
-    pub(super) async fn save_epochs(&self) -> Result<()> {
+    /// Without `durably` a power cut may take it back until the file system is synced.
+    pub(super) async fn save_epochs(&self, durably: bool) -> Result<()> {
         let text = {
             let mut state = self.inner.state.borrow_mut();
             if !state.dir_created || !std::mem::take(&mut state.epochs.dirty) {
@@ -349,7 +350,11 @@ impl Log {
             state.epochs.encode()
         };
         let path = self.inner.dir.join(epochs::FILE_NAME);
-        let saved = disk::write_file_atomic(&path, text).await.map_err(io_error(&path));
+        let saved = match durably {
+            true => disk::write_file_atomic(&path, text).await,
+            false => disk::replace_file(&path, text).await,
+        }
+        .map_err(io_error(&path));
         if saved.is_err() {
             self.inner.state.borrow_mut().epochs.dirty = true;
         }
@@ -400,7 +405,7 @@ impl Log {
             state.check_open(&self.inner.dir)?;
             (state.durable, state.active().clone())
         };
-        self.save_epochs().await?;
+        self.save_epochs(true).await?;
         if active.created.get() {
             active.save_index(&self.inner.dir).await?;
         }

@@ -5,7 +5,8 @@ use super::{Health, Log, Result, io_error};
 use crate::runtime::{disk, random_u64};
 
 impl Log {
-    /// Writes and syncs all, trims files to size, writes indexes. Then a clean reopen scans nothing.
+    /// Writes and syncs all, trims files to size, writes indexes and epochs. When the file system has been
+    /// synced after that (once for all logs: `disk::sync_file_system`), a clean reopen scans nothing.
     pub async fn close(&self) -> Result<()> {
         let _turn = self.inner.turn.take().await;
         self.end_ahead();
@@ -39,10 +40,13 @@ impl Log {
             let size = active.written.get();
             let _room = self.inner.ahead.turn.take().await;
             if active.allocated.get() != size {
-                let file = active.open_file(dir).await?;
                 let path = active.path(dir, FileKind::Log);
-                // Not synced: should the cut be lost, the next open finds the zeros and scans.
-                file.truncate(size).await.map_err(io_error(&path))?;
+                // Should the cut be lost, the next open finds the zeros and scans.
+                match active.file_now() {
+                    Some(file) => file.truncate(size).await,
+                    None => disk::truncate_file(&path, size).await,
+                }
+                .map_err(io_error(&path))?;
                 active.allocated.set(size);
             }
             active.save_index(dir).await?;
@@ -52,7 +56,7 @@ impl Log {
         for segment in segments.iter().filter(|s| s.finished.get()) {
             segment.save_index(dir).await?;
         }
-        self.save_epochs().await
+        self.save_epochs(false).await
     }
 
     /// Renames the directory to `<dir>.<uuid>-delete` (at once) and removes it.

@@ -248,8 +248,13 @@ impl DataDir {
         checkpoint::write_offset_checkpoint(&path(checkpoint::LOG_START_OFFSET_FILE), &starts).await
     }
 
-    /// The last act of a stop: checkpoints, and the mark that the files can be trusted.
+    /// The last act of a stop: what the closed logs left to be synced, checkpoints, and the mark that the
+    /// files can be trusted. Each only after the one before: they speak of it.
     pub(super) async fn finish(&self, checkpoints: &[PartitionCheckpoint], clean: bool) {
+        if let Err(e) = disk::sync_file_system(&self.path).await {
+            tracing::error!(error = %e, "the stop is not durable: the next start recovers");
+            return;
+        }
         let written = self.write_checkpoints(checkpoints).await;
         if let Err(e) = &written {
             tracing::error!(error = %e, "the offset checkpoints can't be written");

@@ -264,6 +264,25 @@ pub async fn sync_dir(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes all that was written, made, renamed or cut on the file system of `path` durable, whoever did
+/// it: one call in place of a sync of each of many files.
+pub async fn sync_file_system(path: &Path) -> io::Result<()> {
+    if sim::active() {
+        sim::disk::sync_file_system(path).await
+    } else {
+        real::directory::sync_file_system(path).await
+    }
+}
+
+/// Cuts a file by name: cheaper than to open it for that.
+pub async fn truncate_file(path: &Path, size: u64) -> io::Result<()> {
+    if sim::active() {
+        sim::disk::File::open(path, OpenMode::ReadWrite).await?.truncate(size).await
+    } else {
+        real::directory::truncate_file(path, size).await
+    }
+}
+
 /// A whole small file (buffered I/O on the blocking pool).
 pub async fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     if sim::active() {
@@ -279,6 +298,16 @@ pub async fn write_file_atomic(path: &Path, bytes: Vec<u8>) -> io::Result<()> {
         sim::disk::write_file_atomic(path, bytes).await
     } else {
         real::directory::write_file_atomic(path, bytes).await
+    }
+}
+
+/// As `write_file_atomic`, without the syncs: after a power cut it is the old one, the new one, or what
+/// its reader must be able to tell from both.
+pub async fn replace_file(path: &Path, bytes: Vec<u8>) -> io::Result<()> {
+    if sim::active() {
+        sim::disk::replace_file(path, bytes).await
+    } else {
+        real::directory::replace_file(path, bytes).await
     }
 }
 

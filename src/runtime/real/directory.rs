@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use super::super::disk::DirEntry;
@@ -97,17 +98,46 @@ pub async fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 pub async fn write_file_atomic(path: &Path, bytes: Vec<u8>) -> io::Result<()> {
     let path = path.to_owned();
     blocking::run(move || {
-        let mut temporary = path.clone().into_os_string();
-        temporary.push(".tmp");
-        let temporary = PathBuf::from(temporary);
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        drop(file);
-        fs::rename(&temporary, &path)?;
+        replace_file_now(&path, &bytes, true)?;
         sync_dir_now(&parent(&path))
     })
     .await
+}
+
+pub async fn replace_file(path: &Path, bytes: Vec<u8>) -> io::Result<()> {
+    let path = path.to_owned();
+    blocking::run(move || replace_file_now(&path, &bytes, false)).await
+}
+
+fn replace_file_now(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
+    let mut temporary = path.to_owned().into_os_string();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
+    let mut file = fs::File::create(&temporary)?;
+    file.write_all(bytes)?;
+    if sync {
+        file.sync_all()?;
+    }
+    drop(file);
+    fs::rename(&temporary, path)
+}
+
+pub async fn sync_file_system(path: &Path) -> io::Result<()> {
+    let path = path.to_owned();
+    blocking::run(move || {
+        let dir = fs::File::open(path)?;
+        // SAFETY: a plain system call on a descriptor that is open until its return.
+        match unsafe { libc::syncfs(dir.as_raw_fd()) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    })
+    .await
+}
+
+pub async fn truncate_file(path: &Path, size: u64) -> io::Result<()> {
+    let path = path.to_owned();
+    blocking::run(move || fs::OpenOptions::new().write(true).open(path)?.set_len(size)).await
 }
 
 pub async fn write_file(path: &Path, bytes: Vec<u8>) -> io::Result<()> {

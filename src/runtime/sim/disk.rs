@@ -364,6 +364,42 @@ pub async fn write_file_atomic(path: &Path, bytes: Vec<u8>) -> io::Result<()> {
     sync_dir(path.parent().unwrap_or(Path::new("/"))).await
 }
 
+pub async fn replace_file(path: &Path, bytes: Vec<u8>) -> io::Result<()> {
+    let mut tmp = path.as_os_str().to_owned();
+    tmp.push(".tmp");
+    let tmp = PathBuf::from(tmp);
+    write_whole(&tmp, &bytes).await?;
+    rename(&tmp, path).await
+}
+
+/// Everything that was complete when it was called. When it fails, any part of it may be durable.
+pub async fn sync_file_system(path: &Path) -> io::Result<()> {
+    let w = world();
+    let (delay_ns, fails) = draw(&w, Op::Sync);
+    w.trace("sync file system", 0, 0);
+    let (shared, owner) = (current_volume(&w), w.current.get());
+    let id = {
+        let mut volume = shared.borrow_mut();
+        volume.lookup(path)?;
+        let (id, sequence) = (volume.id(), volume.sequence);
+        volume.in_flight.insert(id, InFlight::SyncAll { owner, sequence });
+        id
+    };
+    let done = Completion::new();
+    let answer = done.handle();
+    w.schedule(w.now.get() + delay_ns, move |w| {
+        let mut volume = shared.borrow_mut();
+        if let Some(InFlight::SyncAll { sequence, .. }) = volume.in_flight.remove(&id) {
+            match fails {
+                false => volume.sync_all(sequence),
+                true => volume.sync_some(w, sequence),
+            }
+            answer.complete(if fails { Err(eio()) } else { Ok(()) });
+        }
+    });
+    done.await
+}
+
 pub async fn write_file(path: &Path, bytes: Vec<u8>) -> io::Result<()> {
     write_whole(path, &bytes).await.map(drop)
 }

@@ -71,6 +71,7 @@ pub(super) enum InFlight {
     Write { owner: ProcessId, inode: u64, pos: u64, bytes: Vec<u8> },
     Sync { owner: ProcessId, inode: u64, sequence: u64, blocks: Range<u64> },
     SyncDir { owner: ProcessId, dir: u64, sequence: u64 },
+    SyncAll { owner: ProcessId, sequence: u64 },
 }
 
 struct Lock {

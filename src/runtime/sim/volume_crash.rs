@@ -57,10 +57,35 @@ impl Volume {
                 Some(InFlight::SyncDir { dir, sequence, .. }) if world.coin() => {
                     self.commit_dir(dir, sequence);
                 }
+                Some(InFlight::SyncAll { sequence, .. }) => self.sync_some(world, sequence),
                 _ => {}
             }
         }
         self.unlock_all_of(owner);
+    }
+
+    /// A sync of the whole file system.
+    pub fn sync_all(&mut self, sequence: u64) {
+        self.sync_those(sequence, || true);
+    }
+
+    /// One that failed, or was under way when its caller died.
+    pub fn sync_some(&mut self, world: &World, sequence: u64) {
+        self.sync_those(sequence, || world.coin());
+    }
+
+    fn sync_those(&mut self, sequence: u64, mut takes: impl FnMut() -> bool) {
+        let mut dirs = Vec::new();
+        for (id, inode) in &mut self.inodes {
+            match &mut inode.node {
+                Node::File(content) if takes() => content.sync(sequence, &(0..u64::MAX)),
+                Node::Dir(_) if takes() => dirs.push(*id),
+                _ => {}
+            }
+        }
+        for dir in dirs {
+            self.commit_dir(dir, sequence);
+        }
     }
 
     /// Some subset of the sectors of a write reaches the file.
@@ -112,7 +137,8 @@ impl InFlight {
         match self {
             InFlight::Write { owner, .. }
             | InFlight::Sync { owner, .. }
-            | InFlight::SyncDir { owner, .. } => *owner,
+            | InFlight::SyncDir { owner, .. }
+            | InFlight::SyncAll { owner, .. } => *owner,
         }
     }
 }
