@@ -37,10 +37,11 @@ pub struct CatchUp {
     window: RefCell<Window>,
 }
 
-/// Bytes that each shard had read when the window began.
+/// Bytes that each shard had read, and received, when the window began.
 struct Window {
     began: Instant,
     read: Vec<u64>,
+    came: Vec<u64>,
 }
 
 /// A catch-up read at the device.
@@ -60,13 +61,13 @@ impl Drop for Reading<'_> {
 impl CatchUp {
     /// `counters` are all shards'.
     pub fn new(shard: usize, counters: Vec<Arc<ShardCounters>>, bytes_per_s_min: u64) -> CatchUp {
-        let read = vec![0; counters.len()];
+        let (read, came) = (vec![0; counters.len()], vec![0; counters.len()]);
         CatchUp {
             shard,
             counters,
             give_way: RefCell::new(GiveWay::new(bytes_per_s_min)),
             next: Cell::default(),
-            window: RefCell::new(Window { began: Instant::default(), read }),
+            window: RefCell::new(Window { began: Instant::default(), read, came }),
         }
     }
 
@@ -93,14 +94,19 @@ impl CatchUp {
         }
         let passed = now.saturating_since(window.began);
         if passed >= WINDOW {
-            let mut most = 0;
-            for (before, counters) in window.read.iter_mut().zip(&self.counters) {
-                let bytes = counters.catch_up_bytes.get();
-                most = most.max(bytes - std::mem::replace(before, bytes));
-            }
+            let window = &mut *window;
+            let most = |before: &mut [u64], now: &dyn Fn(&ShardCounters) -> u64| {
+                let passed_since = |(before, counters): (&mut u64, &Arc<ShardCounters>)| {
+                    let now = now(counters);
+                    now - std::mem::replace(before, now)
+                };
+                let most = before.iter_mut().zip(&self.counters).map(passed_since).max();
+                (u128::from(most.unwrap_or(0)) * 1_000_000_000 / passed.as_nanos()) as u64
+            };
+            let reads = most(&mut window.read, &|c| c.catch_up_bytes.get());
+            let writes = most(&mut window.came, &|c| c.bytes_in.get());
             window.began = now;
-            let bytes_per_s = most as u128 * 1_000_000_000 / passed.as_nanos();
-            give_way.window_ended(now, bytes_per_s as u64);
+            give_way.window_ended(now, reads, writes);
         }
         self.own().catch_up_limit.set(give_way.limit().unwrap_or(0));
     }

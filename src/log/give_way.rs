@@ -85,6 +85,8 @@ impl Delays {
 
 pub(super) struct GiveWay {
     bytes_per_s_min: u64,
+    /// That, or twice what is written: who lags can catch up, however slow writes are.
+    least: u64,
     quiet: Delays,
     /// Of the quiet writes, µs.
     usual_us: Option<u64>,
@@ -101,6 +103,7 @@ impl GiveWay {
     pub fn new(bytes_per_s_min: u64) -> GiveWay {
         GiveWay {
             bytes_per_s_min,
+            least: bytes_per_s_min,
             quiet: Delays::new(),
             usual_us: None,
             debt: 0,
@@ -134,16 +137,18 @@ impl GiveWay {
         }
         // The first time it may be far too much.
         let left = if self.unhurt { 5 } else { 7 };
-        self.bytes_per_s = (self.bytes_per_s / 10 * left).max(self.bytes_per_s_min);
+        self.bytes_per_s = (self.bytes_per_s / 10 * left).max(self.least);
         (self.debt, self.unhurt, self.deaf_until) = (0, false, now + DEAF_FOR);
         true
     }
 
-    /// A window is over, in which the fastest shard's reads had this rate.
-    pub fn window_ended(&mut self, now: Instant, reads: u64) {
+    /// A window is over, in which the fastest shard's reads had this rate, and that to which most is written
+    /// this one.
+    pub fn window_ended(&mut self, now: Instant, reads: u64, writes: u64) {
         self.usual_us = self.quiet.usual_at_most();
+        self.least = self.bytes_per_s_min.max(writes.saturating_mul(2));
         if now.saturating_since(self.last_read) > FORGET_AFTER && !self.unhurt {
-            self.bytes_per_s = (self.bytes_per_s / 2).max(self.bytes_per_s_min);
+            self.bytes_per_s = (self.bytes_per_s / 2).max(self.least);
             (self.unhurt, self.debt) = (true, 0);
         }
         // A limit that the reads do not come near says nothing.
@@ -157,7 +162,7 @@ impl GiveWay {
 
     /// Bytes a second that each shard may read; `None`: it is not known what is usual.
     pub fn limit(&self) -> Option<u64> {
-        self.usual_us.map(|_| self.bytes_per_s)
+        self.usual_us.map(|_| self.bytes_per_s.max(self.least))
     }
 }
 
@@ -184,7 +189,7 @@ mod tests {
                 let own = if n % 50 == 0 { MS * 2 } else { MS / 2 };
                 give_way.wrote_beside_reads(*now, own + delay(reads));
             }
-            give_way.window_ended(*now, reads);
+            give_way.window_ended(*now, reads, 0);
             limits.push(give_way.limit().unwrap_or(u64::MAX));
         }
         limits
@@ -194,7 +199,7 @@ mod tests {
         for n in 0..1000 {
             give_way.wrote_in_quiet(if n % 50 == 0 { MS * 2 } else { MS / 2 });
         }
-        give_way.window_ended(now, 0);
+        give_way.window_ended(now, 0, 0);
     }
 
     #[test]
@@ -240,6 +245,9 @@ mod tests {
         quiet(&mut give_way, now);
         let limits = run(&mut give_way, &mut now, 100, |_| MS * 30);
         assert_eq!(limits.last(), Some(&FLOOR));
+        // Who reads what is being written must be able to catch up with it.
+        give_way.window_ended(now, FLOOR, FLOOR * 5);
+        assert_eq!(give_way.limit(), Some(FLOOR * 10));
     }
 
     #[test]
