@@ -212,7 +212,8 @@ impl Replay<'_> {
         for partition in now.pending.keys().filter(|p| !pending.contains_key(p)) {
             self.found.revocations += 1;
             let keeps = member.target.contains(partition) && self.wants(member, &partition.0);
-            assert!(!keeps, "{id} is asked to give back {partition:?}, which it keeps");
+            // That one may have been asked before the target gave it the partition again.
+            assert!(!keeps || replaces, "{id} is asked to give back {partition:?}, which it keeps");
         }
         self.members.get_mut(id).expect("it is here").current = Some(now);
     }
