@@ -170,7 +170,12 @@ impl Work<'_, '_> {
 
     pub fn classic_heartbeat(&mut self, request: &HeartbeatRequest) -> Result<(), GroupError> {
         let instance = request.instance_id.as_ref();
-        let member = classic_member(self.group, &request.member_id, instance, request.generation)?;
+        classic_member(self.group, &request.member_id, instance, request.generation)?;
+        if self.group.classic_members == self.group.len() {
+            // Nobody else's heartbeat works out the target. (In Kafka 4.3.1 such members wait for somebody to join.)
+            self.update_target();
+        }
+        let member = &self.group.members[&*request.member_id];
         let session_ms =
             member.about.classic.as_ref().expect("a classic member").session_timeout_ms;
         let behind = member.current.epoch < self.group.assignment_epoch

@@ -151,7 +151,10 @@ impl<'t> ConsumerTools<'_, 't> {
         from: RequestId,
         request: &HeartbeatRequest,
     ) {
-        match self.work(group).classic_heartbeat(request) {
+        let mut work = self.work(group);
+        let heard = work.classic_heartbeat(request);
+        work.finish();
+        match heard {
             Ok(()) => self.turn.answer_after_append(from, Answer::Heartbeat(Ok(()))),
             Err(error) => self.turn.answer(from, Answer::Heartbeat(Err(error))),
         }

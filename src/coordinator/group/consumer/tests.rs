@@ -502,6 +502,26 @@ fn a_classic_group_is_upgraded_and_goes_back_when_the_last_new_member_leaves() {
     assert!(bench.load(false).is_none(), "nothing of it is left in the log");
 }
 
+/// Nobody of the consumer protocol is left, whose heartbeat would work out what the others get.
+#[test]
+fn classic_members_that_may_not_go_back_get_what_the_last_other_had() {
+    let (mut bench, t) = one_topic(4);
+    upgraded(&mut bench, &classic_group(&[("old", &[0, 1, 2, 3])]));
+    bench.config.consumer.migration = MigrationPolicy::Upgrade;
+    ok(bench.heartbeat(&joining("new", &["t"])));
+    assert_eq!(join_again(&mut bench, "old", &[0, 1, 2, 3]), 10);
+    assert_eq!(synced(&mut bench, "old", 10), [0, 1]);
+    assert_eq!(join_again(&mut bench, "old", &[0, 1]), 11);
+    assert_eq!(synced(&mut bench, "old", 11), [0, 1]);
+    assert_eq!(count(&ok(bench.heartbeat(&owning("new", 11, t, &[])))), 2);
+    ok(bench.heartbeat(&beating("new", -1)));
+    assert!(bench.downgraded.is_none(), "the policy is against it");
+    assert_eq!(classic_beat(&mut bench, "old", 11), Err(GroupError::RebalanceInProgress));
+    assert_eq!(join_again(&mut bench, "old", &[0, 1]), 12);
+    assert_eq!(synced(&mut bench, "old", 12), [0, 1, 2, 3]);
+    assert_eq!(classic_beat(&mut bench, "old", 12), Ok(()));
+}
+
 /// Should it become a consumer group again before "old" is heard, nobody else may be given what that one still has.
 #[test]
 fn a_group_that_goes_back_hands_over_what_its_members_have_not_what_they_shall_have() {
