@@ -138,6 +138,15 @@ impl Claims {
         self.kept_too_long += usize::from(kept);
     }
 
+    /// Who came after `id` in its slot may lose its instance id to it.
+    pub fn taken_over(&mut self, slot: usize, id: &str) {
+        let of_slot = format!("s{slot}-");
+        let others = self.members.iter_mut().filter(|(other, _)| *other != id);
+        for (_, member) in others.filter(|(other, _)| other.starts_with(&of_slot)) {
+            member.replaced = true;
+        }
+    }
+
     /// The coordinator has no reason to take anything from it.
     pub fn is_entitled(&self, id: &str) -> bool {
         let member = &self.members[id];

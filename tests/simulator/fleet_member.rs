@@ -387,7 +387,11 @@ impl Member {
     /// The same request once more, later, from elsewhere.
     fn send_late(&self, request: ConsumerGroupHeartbeatRequest) {
         self.world.claims.borrow_mut().of(&self.id).astray.0 += 1;
-        let (world, id) = (self.world.clone(), self.id.clone());
+        let (world, id, slot) = (self.world.clone(), self.id.clone(), self.slot);
+        // A classic member does not wait for anybody: a late join takes its instance id from it.
+        let takes_over = request.member_epoch == 0
+            && request.instance_id.is_some()
+            && world.kind == Kind::Converting;
         spawn(async move {
             sleep(world.between(0..3000)).await;
             let mut client = Client::new(id.clone());
@@ -397,6 +401,9 @@ impl Member {
                 && let Some(connection) = coordinator(&mut client, GROUP).await
                 && says_all(&world.claims.borrow(), &id, &request)
             {
+                if takes_over {
+                    world.claims.borrow_mut().taken_over(slot, &id);
+                }
                 let _ = connection.call(1, &request, LIMIT).await;
             }
             if let Some(member) = world.claims.borrow_mut().members.get_mut(&id) {
