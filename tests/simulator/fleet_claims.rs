@@ -47,6 +47,8 @@ pub struct Standing {
 pub struct Claims {
     session: Duration,
     rebalance: Duration,
+    /// Slots in which a late join may come any time.
+    haunted: BTreeSet<String>,
     pub members: BTreeMap<String, Standing>,
     pub taken: usize,
     /// When the broker was started last: its coordinator gives everybody the whole time again.
@@ -82,6 +84,7 @@ impl Claims {
             session,
             rebalance,
             members: BTreeMap::new(),
+            haunted: BTreeSet::new(),
             taken: 0,
             coordinator_since: sim::now(),
             kept_too_long: 0,
@@ -89,7 +92,9 @@ impl Claims {
     }
 
     pub fn begin(&mut self, id: &str, classic: bool) {
-        let before = self.members.insert(id.to_string(), Standing::new(id, classic));
+        let mut standing = Standing::new(id, classic);
+        standing.replaced = self.haunted.iter().any(|of_slot| id.starts_with(of_slot));
+        let before = self.members.insert(id.to_string(), standing);
         assert!(before.is_none(), "{id} is new");
     }
 
@@ -138,13 +143,15 @@ impl Claims {
         self.kept_too_long += usize::from(kept);
     }
 
-    /// Who came after `id` in its slot may lose its instance id to it.
+    /// Who came after `id` in its slot, and whoever comes, may lose its instance id to it: nobody knows when the
+    /// broker reads its request.
     pub fn taken_over(&mut self, slot: usize, id: &str) {
         let of_slot = format!("s{slot}-");
         let others = self.members.iter_mut().filter(|(other, _)| *other != id);
         for (_, member) in others.filter(|(other, _)| other.starts_with(&of_slot)) {
             member.replaced = true;
         }
+        self.haunted.insert(of_slot);
     }
 
     /// The coordinator has no reason to take anything from it.

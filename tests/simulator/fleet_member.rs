@@ -238,6 +238,9 @@ impl Member {
         let answer = match connection.call(1, &request, LIMIT).await {
             Ok(answer) => answer,
             Err(e) => {
+                if self.takes_over(&request) {
+                    self.world.claims.borrow_mut().taken_over(self.slot, &self.id);
+                }
                 self.lost += 1;
                 self.full = true;
                 failed(&mut self.client, &e).await;
@@ -384,14 +387,17 @@ impl Member {
         }
     }
 
+    /// A classic member does not wait for anybody: a late join takes its instance id from it.
+    fn takes_over(&self, request: &ConsumerGroupHeartbeatRequest) -> bool {
+        let joins = request.member_epoch == 0 && request.instance_id.is_some();
+        joins && self.world.kind == Kind::Converting
+    }
+
     /// The same request once more, later, from elsewhere.
     fn send_late(&self, request: ConsumerGroupHeartbeatRequest) {
         self.world.claims.borrow_mut().of(&self.id).astray.0 += 1;
         let (world, id, slot) = (self.world.clone(), self.id.clone(), self.slot);
-        // A classic member does not wait for anybody: a late join takes its instance id from it.
-        let takes_over = request.member_epoch == 0
-            && request.instance_id.is_some()
-            && world.kind == Kind::Converting;
+        let takes_over = self.takes_over(&request);
         spawn(async move {
             sleep(world.between(0..3000)).await;
             let mut client = Client::new(id.clone());
