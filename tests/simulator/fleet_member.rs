@@ -162,6 +162,10 @@ impl Member {
         self.world.spawn_member(self.slot);
         sleep(SESSION + self.world.between(100..3000)).await;
         self.commit().await;
+        if self.epoch() == 0 && self.world.kind == Kind::Converting {
+            // What it says is that it joins.
+            self.world.claims.borrow_mut().taken_over(self.slot, &self.id);
+        }
         self.beat().await;
         self.world.claims.borrow_mut().end(&self.id);
     }
