@@ -293,6 +293,8 @@ impl Member {
         member.joined = true;
         if let Some(assigned) = assigned {
             member.assigned = assigned;
+            // As Kafka's client: what it has is said again once it knows of another assignment, the same or not.
+            self.reported = None;
         }
         claims.heard(&self.id, sent);
         Next::GoesOn
