@@ -4,11 +4,9 @@
 use std::io::Write;
 
 use bytes::{BufMut, BytesMut};
-use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, BrokerId, FetchRequest, HeartbeatRequest, fetch_request,
-};
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, FetchRequest, HeartbeatRequest};
 
-use crate::common::wire::{Batch, Wire, topic_name};
+use crate::common::wire::{Batch, Wire};
 use crate::common::{Broker, unique};
 
 fn put(out: &mut BytesMut, body: &[u8]) {
@@ -24,21 +22,7 @@ fn next(wire: &mut Wire) -> i32 {
 
 /// Answers that wait for data for a minute, unless some comes.
 fn long_fetch(topic: &str, offset: i64) -> FetchRequest {
-    let partition = fetch_request::FetchPartition::default()
-        .with_current_leader_epoch(-1)
-        .with_fetch_offset(offset)
-        .with_log_start_offset(-1)
-        .with_partition_max_bytes(1024 * 1024);
-    let topic = fetch_request::FetchTopic::default()
-        .with_topic(topic_name(topic))
-        .with_partitions(vec![partition]);
-    FetchRequest::default()
-        .with_replica_id(BrokerId(-1))
-        .with_max_wait_ms(60_000)
-        .with_min_bytes(1)
-        .with_max_bytes(1024 * 1024)
-        .with_session_epoch(-1)
-        .with_topics(vec![topic])
+    Wire::fetch_request(topic, 0, offset).with_max_wait_ms(60_000)
 }
 
 #[test]

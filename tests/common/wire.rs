@@ -193,13 +193,8 @@ impl Wire {
         ProduceRequest::default().with_acks(-1).with_timeout_ms(10_000).with_topic_data(vec![topic])
     }
 
-    /// One fetch without a session: (error code, high watermark, bytes).
-    pub fn fetch(
-        &mut self,
-        topic: &str,
-        partition: i32,
-        offset: i64,
-    ) -> io::Result<(i16, i64, Bytes)> {
+    /// Of one partition, without a session; waits half a second for a first byte.
+    pub fn fetch_request(topic: &str, partition: i32, offset: i64) -> FetchRequest {
         let partition = fetch_request::FetchPartition::default()
             .with_partition(partition)
             .with_current_leader_epoch(-1)
@@ -209,14 +204,24 @@ impl Wire {
         let topic = fetch_request::FetchTopic::default()
             .with_topic(topic_name(topic))
             .with_partitions(vec![partition]);
-        let request = FetchRequest::default()
+        FetchRequest::default()
             .with_replica_id((-1).into())
             .with_max_wait_ms(500)
             .with_min_bytes(1)
             .with_max_bytes(50 * 1024 * 1024)
             .with_session_id(0)
             .with_session_epoch(-1)
-            .with_topics(vec![topic]);
+            .with_topics(vec![topic])
+    }
+
+    /// One fetch without a session: (error code, high watermark, bytes).
+    pub fn fetch(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> io::Result<(i16, i64, Bytes)> {
+        let request = Wire::fetch_request(topic, partition, offset);
         let response: FetchResponse = self.call(ApiKey::Fetch, 11, &request)?;
         if response.error_code != 0 {
             return Ok((response.error_code, -1, Bytes::new()));
