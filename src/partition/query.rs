@@ -61,10 +61,4 @@ impl super::Partition {
             log.shrink_tail(keep_bytes);
         }
     }
-
-    /// flush.ms was set and there is something that it covers.
-    pub fn has_timed_flush(&self) -> bool {
-        let state = self.state.borrow();
-        matches!(state.config.flush, super::FlushPolicy::Kafka { .. }) && state.unflushed > 0
-    }
 }

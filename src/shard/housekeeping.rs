@@ -39,13 +39,14 @@ pub(super) async fn run(shard: Rc<Shard>) {
         if retention_due {
             next_retention = runtime::now() + interval;
         }
+        let tick_ms = wall_clock_ms();
         for p in shard.all_partitions() {
-            if !p.is_open() || !(retention_due || p.has_timed_flush()) {
+            if !p.is_open() {
                 continue;
             }
-            let now_ms = wall_clock_ms();
-            let mut needs_flush = p.flush_if_aged(now_ms);
+            let mut needs_flush = p.flush_if_aged(tick_ms);
             if retention_due {
+                let now_ms = wall_clock_ms();
                 needs_flush |= p.housekeeping(now_ms, shard.config.producer_id_expiration_ms).await;
             }
             if needs_flush {

@@ -116,6 +116,8 @@ impl Memory {
         let before = self.unwritten.replace(bytes);
         if bytes < before || before == 0 {
             self.last_written.set(now());
+        }
+        if bytes < before {
             self.pump();
         }
         self.show();
