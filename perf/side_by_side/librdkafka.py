@@ -21,6 +21,8 @@ RECORDS_PER_S = 1000
 # Rows of their own in the table: (name, records, arguments of rdkafka_performance). A consumer reads what the
 # producer of the row before wrote.
 PRODUCE, CONSUME, REQUESTS = "librdkafka produce 1 KiB", "librdkafka consume 1 KiB", "librdkafka 1 record a request"
+# Its payload is one short word over and over: what any compressor makes little of.
+PRODUCE_LZ4 = "librdkafka produce 1 KiB lz4"
 
 
 def build():
@@ -129,7 +131,7 @@ def percentiles_ms(file):
 
 
 def rounds_rows(program, broker, out, stem, records, seconds):
-    """All three rows against one broker that runs: {row: result}."""
+    """All rows against one broker that runs: {row: result}."""
     topic = f"librdkafka-{os.getpid()}-{stem}"
     make_topic(broker, topic)
     produce = ["-P", "-t", topic, "-s", str(VALUE_BYTES), "-a", "1", "-X", "linger.ms=5"]
@@ -139,6 +141,13 @@ def rounds_rows(program, broker, out, stem, records, seconds):
     partitions = [word for p in range(PARTITIONS) for word in ("-p", str(p))]
     consume = ["-C", "-t", topic, *partitions, "-o", "beginning", "-c", str(records)]
     results[CONSUME] = performance(program, broker, consume, out / f"{stem}.consume.txt")
+    delete_topic(broker, topic)
+    topic += "-lz4"
+    make_topic(broker, topic)
+    produce += ["-z", "lz4"]
+    produce[produce.index("-t") + 1] = topic
+    performance(program, broker, [*produce, "-c", str(records // 10)], out / f"{stem}.warm.txt")
+    results[PRODUCE_LZ4] = performance(program, broker, [*produce, "-c", str(records)], out / f"{stem}.lz4.txt")
     delete_topic(broker, topic)
     topic += "-requests"
     make_topic(broker, topic)
