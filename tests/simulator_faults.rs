@@ -36,6 +36,8 @@ mod side_topic;
 mod clean_stop;
 #[path = "faults/every_place.rs"]
 mod every_place;
+#[path = "faults/forwarded.rs"]
+mod forwarded;
 #[path = "faults/full_start.rs"]
 mod full_start;
 #[path = "faults/retention.rs"]

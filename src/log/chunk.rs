@@ -57,16 +57,36 @@ impl Chunk {
         }
     }
 
-    /// Copies, unless the chunk was made from `Bytes`.
-    pub fn to_bytes(&self) -> bytes::Bytes {
+    /// For another shard: bytes are copied once, a range of a file stays one.
+    pub fn to_portable(&self) -> PortableChunk {
         match &self.memory {
-            Memory::Shared(bytes) => bytes.slice(self.start..self.end),
-            _ => bytes::Bytes::copy_from_slice(self),
+            Memory::Shared(bytes) => PortableChunk::Bytes(bytes.slice(self.start..self.end)),
+            Memory::Cached(file, position) => {
+                let position = position + self.start as u64;
+                PortableChunk::Cached { file: file.clone(), position, length: self.size_bytes() }
+            }
+            _ => PortableChunk::Bytes(bytes::Bytes::copy_from_slice(self)),
         }
     }
+}
 
-    pub fn from_bytes(b: bytes::Bytes) -> Chunk {
-        let end = b.len();
-        Chunk { memory: Memory::Shared(b), start: 0, end }
+/// A chunk that may cross shards.
+pub enum PortableChunk {
+    Bytes(bytes::Bytes),
+    Cached { file: CachedFile, position: u64, length: usize },
+}
+
+impl From<PortableChunk> for Chunk {
+    fn from(chunk: PortableChunk) -> Chunk {
+        let (memory, end) = match chunk {
+            PortableChunk::Bytes(bytes) => {
+                let end = bytes.len();
+                (Memory::Shared(bytes), end)
+            }
+            PortableChunk::Cached { file, position, length } => {
+                (Memory::Cached(file, position), length)
+            }
+        };
+        Chunk { memory, start: 0, end }
     }
 }

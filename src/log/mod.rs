@@ -50,7 +50,7 @@ use std::rc::Rc;
 
 pub use catch_up::CatchUp;
 use chunk::Memory;
-pub use chunk::{Chunk, Place};
+pub use chunk::{Chunk, Place, PortableChunk};
 pub use compaction::{CleanRun, CleanWhen, Cleaned, Dirt, LastRecord, Pace};
 pub use read_ahead::{Hold, ReadMeans};
 

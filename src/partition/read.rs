@@ -17,7 +17,7 @@ pub struct FetchSpec {
     pub current_leader_epoch: i32,
     /// -1: the client does not know (KIP-595's divergence check is skipped).
     pub last_fetched_epoch: i32,
-    /// The records go to a socket of this shard and nobody looks into them.
+    /// The records go to a socket, this shard's or another's, and nobody looks into them.
     pub only_sent: bool,
 }
 

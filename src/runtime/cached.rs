@@ -1,11 +1,10 @@
 //! Files read through the page cache, for what many readers want: the kernel keeps it and sends it
 //! without a copy (`Stream::send_file`). Read-only; the same bytes as the O_DIRECT `File` of that
 //! path, as long as nobody writes to it any more.
-//! Belongs to the executor that opened it. In the simulator what was read once is resident.
+//! Send, unlike `File`: a range of one shard's file leaves by another shard's socket. In the simulator what was
+//! read once is resident.
 
-use std::cell::RefCell;
 use std::io;
-use std::rc::Rc;
 
 use super::disk::Backend;
 use super::{File, ReadBuf, real, sim};
@@ -16,20 +15,7 @@ pub struct CachedFile(pub(super) Inner);
 #[derive(Clone)]
 pub(super) enum Inner {
     Real(real::cached::CachedFile),
-    Sim(Simulated),
-}
-
-#[derive(Clone)]
-pub(super) struct Simulated {
-    file: sim::disk::File,
-    /// What was read: where, in which page cache, and the bytes as they were then.
-    resident: Rc<RefCell<Vec<Resident>>>,
-}
-
-struct Resident {
-    position: u64,
-    cache: u64,
-    bytes: Vec<u8>,
+    Sim(sim::cached::CachedFile),
 }
 
 /// Of what was to be sent: whoever asked comes again, and then it is read and checked.
@@ -37,35 +23,12 @@ pub(super) fn went_out() -> io::Error {
     io::Error::other("what was to be sent went out of the page cache: the peer has to ask again")
 }
 
-impl Simulated {
-    pub(super) fn now(&self, position: u64, length: usize) -> Option<Vec<u8>> {
-        let cache = sim::page_cache();
-        self.resident.borrow_mut().retain(|r| r.cache == cache);
-        self.resident.borrow().iter().find_map(|r| {
-            let from = usize::try_from(position.checked_sub(r.position)?).ok()?;
-            r.bytes.get(from..from + length).map(<[u8]>::to_vec)
-        })
-    }
-
-    pub(super) async fn read_at(&self, position: u64, length: usize) -> io::Result<Vec<u8>> {
-        if let Some(bytes) = self.now(position, length) {
-            return Ok(bytes);
-        }
-        let cache = sim::page_cache();
-        let bytes = self.file.read_at(position, length).await?;
-        self.resident.borrow_mut().push(Resident { position, cache, bytes: bytes.clone() });
-        Ok(bytes)
-    }
-}
-
 impl CachedFile {
     /// Of a file that is open: the same one, wherever its path leads by now.
     pub async fn beside(file: &File) -> io::Result<CachedFile> {
         Ok(CachedFile(match file.backend() {
             Backend::Real(file) => Inner::Real(real::cached::CachedFile::beside(file).await?),
-            Backend::Sim(file) => {
-                Inner::Sim(Simulated { file: file.clone(), resident: Rc::default() })
-            }
+            Backend::Sim(file) => Inner::Sim(sim::cached::CachedFile::beside(file)),
         }))
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::future::{LocalBoxFuture, select_all};
 
 use super::{Lent, Shard};
-use crate::log::Chunk;
+use crate::log::{Chunk, PortableChunk};
 use crate::partition::{FetchSpec, FetchedPartition, PartitionError, Watcher};
 use crate::runtime;
 use crate::runtime::activity::{Activity, charged};
@@ -92,12 +92,7 @@ impl Shard {
                 }
                 Some(owner) => {
                     self.counters().data_crossings.add(1);
-                    let theirs: Vec<FetchSpec> =
-                        // Those bytes cross shards: they are read into memory.
-                        indexes
-                            .iter()
-                            .map(|i| FetchSpec { only_sent: false, ..specs[*i].clone() })
-                            .collect();
+                    let theirs = indexes.iter().map(|i| specs[*i].clone()).collect();
                     self.read_elsewhere(owner, theirs, left, min_one).await
                 }
             };
@@ -204,10 +199,12 @@ impl Shard {
     }
 }
 
-/// A `FetchedPartition` that may cross shards: record bytes are copied once, here.
+/// A `FetchedPartition` that may cross shards: record bytes are copied once, here; what is to be sent out
+/// of the page cache is not.
 struct Portable {
     head: (Option<PartitionError>, i64, i64, i64, Option<(i32, i64)>),
-    records: Vec<bytes::Bytes>,
+    records: Vec<PortableChunk>,
+    bytes: usize,
 }
 
 impl From<FetchedPartition> for Portable {
@@ -220,7 +217,8 @@ impl From<FetchedPartition> for Portable {
                 f.log_start_offset,
                 f.diverging_epoch,
             ),
-            records: f.records.chunks.iter().map(Chunk::to_bytes).collect(),
+            records: f.records.chunks.iter().map(Chunk::to_portable).collect(),
+            bytes: f.records.bytes,
         }
     }
 }
@@ -228,7 +226,6 @@ impl From<FetchedPartition> for Portable {
 impl From<Portable> for FetchedPartition {
     fn from(p: Portable) -> FetchedPartition {
         let (error, high_watermark, last_stable_offset, log_start_offset, diverging_epoch) = p.head;
-        let bytes = p.records.iter().map(|b| b.len()).sum();
         FetchedPartition {
             error,
             high_watermark,
@@ -236,8 +233,8 @@ impl From<Portable> for FetchedPartition {
             log_start_offset,
             diverging_epoch,
             records: crate::log::FetchedRecords {
-                chunks: p.records.into_iter().map(Chunk::from_bytes).collect(),
-                bytes,
+                chunks: p.records.into_iter().map(Chunk::from).collect(),
+                bytes: p.bytes,
             },
         }
     }

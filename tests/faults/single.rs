@@ -97,6 +97,11 @@ impl Broker {
         self.counters.borrow().iter().map(|c| c.memory_requests_bytes.get()).sum()
     }
 
+    /// A counter of each shard.
+    pub fn count(&self, counter: impl Fn(&ShardCounters) -> u64) -> Vec<u64> {
+        self.counters.borrow().iter().map(|c| counter(c)).collect()
+    }
+
     pub async fn stop(self) {
         let _ = self.stop.send(());
         assert!(timeout(LIMIT, sim::wait_exit(self.pid)).await.is_some(), "it does not stop");
@@ -150,13 +155,23 @@ pub async fn fetch(
     partition: i32,
     offset: i64,
 ) -> (i16, i64, Vec<u8>) {
-    let row = FetchPartition {
-        index: partition,
+    fetch_all(c, topic, &[(partition, offset)], 1 << 20).await.unwrap().remove(0)
+}
+
+/// The same of several partitions in one request, at most so many bytes of each.
+pub async fn fetch_all(
+    c: &Connection,
+    topic: &str,
+    wanted: &[(i32, i64)],
+    max_bytes: i32,
+) -> Result<Vec<(i16, i64, Vec<u8>)>, ClientError> {
+    let row = |&(index, fetch_offset): &(i32, i64)| FetchPartition {
+        index,
         current_leader_epoch: -1,
-        fetch_offset: offset,
+        fetch_offset,
         last_fetched_epoch: -1,
         log_start_offset: -1,
-        max_bytes: 1 << 20,
+        max_bytes,
     };
     let request = FetchRequest {
         replica_id: -1,
@@ -169,15 +184,15 @@ pub async fn fetch(
         topics: vec![FetchTopic {
             name: Bytes::copy_from_slice(topic.as_bytes()),
             topic_id: TopicId::nil(),
-            partitions: vec![row],
+            partitions: wanted.iter().map(row).collect(),
         }],
         forgotten: Vec::new(),
         rack_id: Bytes::new(),
     };
     let version = c.fetch_version(TopicId::nil()).unwrap();
-    let mut answer = c.fetch(version, &request, LIMIT).await.unwrap();
-    let row = answer.topics.remove(0).partitions.remove(0);
-    (row.error_code, row.high_watermark, row.records.concat())
+    let answer = c.fetch(version, &request, LIMIT).await?;
+    let rows = answer.topics.into_iter().flat_map(|t| t.partitions);
+    Ok(rows.map(|row| (row.error_code, row.high_watermark, row.records.concat())).collect())
 }
 
 /// Base offset and whole bytes of each batch.

@@ -5,6 +5,7 @@
 //! starts a thread; every choice is drawn from the one generator of the simulation.
 //! Not here: what a test does with all this (scenarios and checkers live with the tests).
 
+pub mod cached;
 pub mod disk;
 mod executor;
 mod knobs;
@@ -28,8 +29,8 @@ use super::clock::Instant;
 pub use executor::{Sleep, YieldNow, run_blocking, sleep_until, spawn, yield_now};
 pub use knobs::{DiskKnobs, Knobs, NetKnobs};
 pub use process::{
-    ProcessId, current_process, flip_bits, is_alive, kill, list_dir_of, page_cache, power_cut,
-    spawn_process, spawn_process_on, wait_exit,
+    ProcessId, current_process, empty_page_cache, flip_bits, is_alive, kill, list_dir_of,
+    page_cache, power_cut, spawn_process, spawn_process_on, wait_exit,
 };
 use world::{World, try_world, world};
 

@@ -143,6 +143,12 @@ pub fn flip_bits(machine: &str, path: &Path, position: u64, mask: u8) -> std::io
     Ok(())
 }
 
+/// Nothing that was read is resident any more.
+pub fn empty_page_cache() {
+    let w = world();
+    w.page_cache.set(w.page_cache.get() + 1);
+}
+
 /// Which page cache this is: what was read in an earlier one is gone.
 pub fn page_cache() -> u64 {
     world().page_cache.get()
