@@ -15,6 +15,7 @@ pub struct TopicConfig {
     pub compression: Option<Compression>,
     /// -1: the codec's default.
     pub gzip_level: i32,
+    pub lz4_level: i32,
     pub zstd_level: i32,
     pub delete_retention_ms: i64,
     pub file_delete_delay_ms: i64,
@@ -47,6 +48,7 @@ impl Default for TopicConfig {
             cleanup_compact: false,
             compression: None,
             gzip_level: -1,
+            lz4_level: 9,
             zstd_level: 3,
             delete_retention_ms: 0,
             file_delete_delay_ms: 0,
@@ -106,6 +108,7 @@ impl TopicConfig {
     pub fn compression_level(&self) -> Option<i32> {
         match self.compression? {
             Compression::Gzip => Some(self.gzip_level),
+            Compression::Lz4 => Some(self.lz4_level),
             Compression::Zstd => Some(self.zstd_level),
             _ => None,
         }
@@ -123,6 +126,7 @@ impl TopicConfig {
             }
             "compression.type" => self.compression = Compression::parse(text),
             "compression.gzip.level" => self.gzip_level = number as i32,
+            "compression.lz4.level" => self.lz4_level = number as i32,
             "compression.zstd.level" => self.zstd_level = number as i32,
             "delete.retention.ms" => self.delete_retention_ms = number,
             "file.delete.delay.ms" => self.file_delete_delay_ms = number,

@@ -1,5 +1,5 @@
 //! Kafka's four codecs with an output bound: gzip (flate2), snappy (raw and the xerial framing that
-//! Java writes), lz4 frame (`lz4`, its blocks by lz4_flex), zstd. Whole (`decompress`), or piece by
+//! Java writes), lz4 frame (`lz4`, its blocks by liblz4), zstd. Whole (`decompress`), or piece by
 //! piece in a buffer that stays in the processor's cache (`for_each_piece`).
 //! Compressors, decompressors and buffers are kept per thread, so a batch costs no new tables. A bomb
 //! costs at most `limit` bytes, and output is allocated only as it really comes.
@@ -18,9 +18,6 @@ const XERIAL_HEADER: [u8; 16] =
     [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1];
 /// Bytes of input per block, as Java's stream cuts them.
 const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
-/// A frame without blocks, which the encoder below does not make: magic, flags, block size, header
-/// checksum, end mark.
-const LZ4_EMPTY: [u8; 11] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82, 0, 0, 0, 0];
 /// Kafka's default levels.
 const GZIP_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 3;
@@ -263,17 +260,8 @@ fn snappy_len(block: &[u8]) -> Result<usize, BatchError> {
 
 thread_local! {
     static SNAPPY: RefCell<snap::raw::Encoder> = RefCell::new(snap::raw::Encoder::new());
-    static LZ4: RefCell<lz4_flex::frame::FrameEncoder<Vec<u8>>> = RefCell::new(lz4_encoder());
     static ZSTD: RefCell<Option<zstd::bulk::Compressor<'static>>> =
         RefCell::new(zstd::bulk::Compressor::new(ZSTD_LEVEL).ok());
-}
-
-/// Kafka's Java client refuses blocks that depend on each other.
-fn lz4_encoder() -> lz4_flex::frame::FrameEncoder<Vec<u8>> {
-    let info = lz4_flex::frame::FrameInfo::new()
-        .block_mode(lz4_flex::frame::BlockMode::Independent)
-        .block_size(lz4_flex::frame::BlockSize::Max64KB);
-    lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new())
 }
 
 /// Appends the compressed bytes to `out`, in the form that Kafka's own clients read, at Kafka's
@@ -282,8 +270,8 @@ pub fn compress(codec: Compression, input: &[u8], out: &mut Vec<u8>) {
     compress_at(codec, None, input, out);
 }
 
-/// The same at a level of gzip (1 to 9; others mean the default) or zstd (beyond its range: the
-/// nearest); the other codecs have none.
+/// The same at a level of gzip (1 to 9; others mean the default), lz4 (1 to 17) or zstd (beyond its
+/// range: the nearest); the other codecs have none.
 pub fn compress_at(codec: Compression, level: Option<i32>, input: &[u8], out: &mut Vec<u8>) {
     match codec {
         Compression::None => out.extend_from_slice(input),
@@ -297,13 +285,7 @@ pub fn compress_at(codec: Compression, level: Option<i32>, input: &[u8], out: &m
         Compression::Snappy => {
             SNAPPY.with_borrow_mut(|encoder| snappy_compress(encoder, input, out))
         }
-        Compression::Lz4 if input.is_empty() => out.extend_from_slice(&LZ4_EMPTY),
-        Compression::Lz4 => LZ4.with_borrow_mut(|encoder| {
-            encoder.get_mut().clear();
-            encoder.write_all(input).expect("a Vec takes every write");
-            encoder.try_finish().expect("a Vec takes every write");
-            out.extend_from_slice(encoder.get_ref());
-        }),
+        Compression::Lz4 => lz4::compress(input, level, out),
         Compression::Zstd => ZSTD.with_borrow_mut(|compressor| {
             let compressor = compressor.as_mut().expect("level 3 exists");
             let levels = zstd::compression_level_range();

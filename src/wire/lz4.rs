@@ -1,12 +1,19 @@
-//! The lz4 frame format as Kafka's reader has it (Lz4BlockInputStream): one frame of blocks that do
-//! not depend on each other. The descriptor's and the blocks' checksums are checked, the content's is
-//! not; dictionaries and linked blocks are refused, and so is a frame without its end mark.
-//! Pure, no allocation. Not here: the encoder, and where the blocks go (`compression`).
+//! The lz4 frame format as Kafka has it (Lz4BlockInputStream, Lz4BlockOutputStream): one frame of
+//! blocks that do not depend on each other, coded by liblz4. The descriptor's and the blocks' checksums
+//! are checked, the content's is not; dictionaries and linked blocks are refused, and so is a frame
+//! without its end mark. Pure. Not here: where the blocks go (`compression`).
 
 use std::hash::Hasher;
 
-use lz4_flex::block::DecompressError;
+use lz4::block::{CompressionMode, compress_bound, compress_to_buffer, decompress_to_buffer};
 use twox_hash::XxHash32;
+
+/// What is written: version 1, independent blocks of up to 64 KiB, no checksums but the head's (0x82).
+const HEAD: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
+const WRITTEN_BLOCK_BYTES: usize = 64 * 1024;
+const END_MARK: [u8; 4] = [0; 4];
+/// Kafka's default; it means the fast compressor, every other level the thorough one.
+const LEVEL_FAST: i32 = 9;
 
 const MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 const VERSION: u8 = 0b0100_0000;
@@ -53,11 +60,10 @@ impl Block<'_> {
             if buffer.len() < size {
                 buffer.resize(size, 0);
             }
-            match lz4_flex::block::decompress_into(bytes, &mut buffer[..size]) {
+            match decompress_to_buffer(bytes, Some(size as i32), &mut buffer[..size]) {
                 Ok(len) => break len,
-                Err(DecompressError::OutputTooSmall { .. }) if size < block_bytes_max => {
-                    size = (size * 4).min(block_bytes_max);
-                }
+                // Damaged, or there was too little room: it does not say which.
+                Err(_) if size < block_bytes_max => size = (size * 4).min(block_bytes_max),
                 Err(_) => return Err("block is damaged or larger than the frame says"),
             }
         };
@@ -128,6 +134,30 @@ impl<'a> Blocks<'a> {
     }
 }
 
+/// Appends a frame. `level`: Kafka's compression.lz4.level, 1 to 17; from 12 on there is no more to gain.
+pub(super) fn compress(input: &[u8], level: Option<i32>, out: &mut Vec<u8>) {
+    let mode = match level.unwrap_or(LEVEL_FAST) {
+        LEVEL_FAST => CompressionMode::FAST(1),
+        level => CompressionMode::HIGHCOMPRESSION(level),
+    };
+    let room = compress_bound(WRITTEN_BLOCK_BYTES).expect("a block's size is in lz4's range");
+    out.extend_from_slice(&HEAD);
+    for block in input.chunks(WRITTEN_BLOCK_BYTES) {
+        let at = out.len() + 4;
+        out.resize(at + room, 0);
+        let done = compress_to_buffer(block, Some(mode), false, &mut out[at..]);
+        let mut length = done.expect("the bound is always enough");
+        let mut stored = 0;
+        if length >= block.len() {
+            (length, stored) = (block.len(), STORED);
+            out[at..at + length].copy_from_slice(block);
+        }
+        out[at - 4..at].copy_from_slice(&(length as u32 | stored).to_le_bytes());
+        out.truncate(at + length);
+    }
+    out.extend_from_slice(&END_MARK);
+}
+
 fn xxhash32(bytes: &[u8]) -> u32 {
     let mut hasher = XxHash32::with_seed(0);
     hasher.write(bytes);
@@ -138,18 +168,24 @@ fn xxhash32(bytes: &[u8]) -> u32 {
 mod tests {
     use std::io::Write;
 
-    use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+    use lz4::liblz4::BlockChecksum;
+    use lz4::{BlockMode, BlockSize, ContentChecksum, EncoderBuilder};
 
     use super::*;
 
-    fn info() -> FrameInfo {
-        FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB)
+    fn info() -> EncoderBuilder {
+        let mut info = EncoderBuilder::new();
+        info.block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB);
+        info.checksum(ContentChecksum::NoChecksum).block_checksum(BlockChecksum::NoBlockChecksum);
+        info
     }
 
-    fn frame(info: FrameInfo, data: &[u8]) -> Vec<u8> {
-        let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+    fn frame(info: &EncoderBuilder, data: &[u8]) -> Vec<u8> {
+        let mut encoder = info.build(Vec::new()).unwrap();
         encoder.write_all(data).unwrap();
-        encoder.finish().unwrap()
+        let (frame, done) = encoder.finish();
+        done.unwrap();
+        frame
     }
 
     fn read(frame: &[u8]) -> Result<Vec<u8>, &'static str> {
@@ -161,20 +197,47 @@ mod tests {
         Ok(out)
     }
 
-    #[test]
-    fn what_the_encoder_makes_is_read() {
+    /// Text that compresses, noise that does not, and a run that compresses to next to nothing.
+    fn datas() -> [Vec<u8>; 4] {
         let mut random = fastrand::Rng::with_seed(1);
-        let text: Vec<u8> = (0..300_000).map(|_| random.u8(b'a'..b'e')).collect();
-        let noise: Vec<u8> = (0..100_000).map(|_| random.u8(..)).collect();
-        for data in [&text[..], &noise[..], &[0; 5_000_000][..]] {
+        let text = (0..300_000).map(|_| random.u8(b'a'..b'e')).collect();
+        let noise = (0..100_000).map(|_| random.u8(..)).collect();
+        [text, noise, vec![0; 5_000_000], Vec::new()]
+    }
+
+    #[test]
+    fn what_liblz4_makes_is_read() {
+        for data in datas() {
             for size in
                 [BlockSize::Max64KB, BlockSize::Max256KB, BlockSize::Max1MB, BlockSize::Max4MB]
             {
-                let info = info().block_size(size);
-                assert!(read(&frame(info.clone(), data)).unwrap() == data);
-                let info = info.block_checksums(true).content_size(Some(data.len() as u64));
-                assert!(read(&frame(info, data)).unwrap() == data);
+                let mut info = info();
+                info.block_size(size.clone());
+                assert!(read(&frame(&info, &data)).unwrap() == data);
+                info.block_checksum(BlockChecksum::BlockChecksumEnabled);
+                info.content_size(data.len() as u64);
+                assert!(read(&frame(&info, &data)).unwrap() == data);
             }
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_a_frame_at_every_level() {
+        for data in datas() {
+            let lengths = [Some(1), None, Some(9), Some(12), Some(17)].map(|level| {
+                let mut frame = vec![1, 2, 3];
+                compress(&data, level, &mut frame);
+                assert_eq!(frame[..3], [1, 2, 3]);
+                assert!(read(&frame[3..]).unwrap() == data);
+                let mut whole = Vec::new();
+                let mut theirs = lz4::Decoder::new(&frame[3..]).unwrap();
+                std::io::Read::read_to_end(&mut theirs, &mut whole).unwrap();
+                assert!(whole == data);
+                frame.len()
+            });
+            assert_eq!(lengths[1], lengths[2], "9 is the default");
+            assert!(lengths[3] <= lengths[1] && lengths[4] == lengths[3]);
+            assert!(lengths[0] <= data.len() + data.len() / 100 + 100);
         }
     }
 
@@ -184,7 +247,7 @@ mod tests {
         let data = [7; 1000];
         let linked = frame(info().block_mode(BlockMode::Linked), &data);
         assert_eq!(read(&linked), Err("blocks that depend on each other are not supported"));
-        let good = frame(info().block_checksums(true), &data);
+        let good = frame(info().block_checksum(BlockChecksum::BlockChecksumEnabled), &data);
         assert_eq!(read(&good[..good.len() - 4]), Err("frame has no end mark"));
         assert_eq!(read(&good[..good.len() - 5]), Err("block is cut"));
         assert_eq!(read(&good[..3]), Err("magic is wrong"));
@@ -197,7 +260,7 @@ mod tests {
         assert_eq!(changed(6), Err("descriptor fails its checksum"));
         assert_eq!(changed(12), Err("block fails its checksum"));
         // The content's checksum is not looked at, and nothing after it.
-        let mut unchecked = frame(info().content_checksum(true), &data);
+        let mut unchecked = frame(info().checksum(ContentChecksum::ChecksumEnabled), &data);
         *unchecked.last_mut().unwrap() ^= 1;
         unchecked.push(9);
         assert_eq!(read(&unchecked).unwrap(), data);

@@ -112,7 +112,8 @@ fn a_topic_with_a_codec_stores_all_batches_in_it() {
     let stored_as = ["uncompressed", "gzip", "snappy", "lz4", "zstd"];
     for (codec, name) in stored_as.into_iter().enumerate() {
         let topic = unique(name);
-        let settings = [("compression.type", name), ("compression.gzip.level", "2")];
+        let levels = [("compression.gzip.level", "2"), ("compression.lz4.level", "12")];
+        let settings = [&[("compression.type", name)][..], &levels].concat();
         session::create_topic(&bootstrap, &topic, CODECS.len() as i32, &settings);
         let mut sent = Vec::new();
         for (partition, from) in CODECS.iter().enumerate() {

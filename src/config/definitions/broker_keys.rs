@@ -5,7 +5,7 @@
 
 use super::Change::{Fixed, Live};
 use super::ConfigType::{Boolean, Double, Int as IntType, List, Long, Short, String as Text};
-use super::Effect::{Absent, Accepted, Internal, Used};
+use super::Effect::{Accepted, Internal, Used};
 use super::Range::{Any, Int, IntOr, Min, NonEmpty, OneOf, OneOfAnyCase, Real};
 use super::{ConfigDef, broker};
 
@@ -28,7 +28,7 @@ pub const BROKER_KEYS: &[ConfigDef] = &[
         "Rack or zone of this broker, shown to clients."),
     broker("broker.session.timeout.ms", IntType, Some("9000"), Any, Fixed, Accepted, ""),
     broker("compression.gzip.level", IntType, Some("-1"), IntOr(1, 9, -1), Live, Used, ""),
-    broker("compression.lz4.level", IntType, Some("9"), Int(1, 17), Live, Absent, ""),
+    broker("compression.lz4.level", IntType, Some("9"), Int(1, 17), Live, Used, ""),
     broker("compression.type", Text, Some("producer"), OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), Live, Used,
         "Default of the topic key of this name."),
     broker("compression.zstd.level", IntType, Some("3"), Int(-131072, 22), Live, Used, ""),
