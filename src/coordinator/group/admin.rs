@@ -92,7 +92,7 @@ impl Groups {
             }
         };
         self.groups.swap_remove(id);
-        turn.append(tombstones);
+        turn.append_in_parts(tombstones);
     }
 }
 

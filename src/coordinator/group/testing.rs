@@ -91,6 +91,15 @@ pub fn committing(group: &str, member: &str, generation: i32, offset: i64) -> Co
     }
 }
 
+/// What is larger than a batch of the log fails each append.
+pub fn check_fits(records: &[Record], whole: bool, batch_bytes_max: usize) {
+    let parts = if whole { records.len().max(1) } else { 1 };
+    for part in records.chunks(parts) {
+        let bytes = records::batch_bytes(part);
+        assert!(bytes <= batch_bytes_max, "{bytes} bytes of {batch_bytes_max}: {:?}", part[0]);
+    }
+}
+
 pub fn client(id: &str) -> Client {
     Client { id: s(id), host: s("/127.0.0.1") }
 }
@@ -119,7 +128,8 @@ impl Bench {
     fn take(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Append { records, transactional } => {
+                Effect::Append { records, transactional, whole } => {
+                    check_fits(&records, whole, self.groups.config.batch_bytes_max);
                     for record in records {
                         let (mut key, mut value) = (Vec::new(), Vec::new());
                         let value = record.encode(&mut key, &mut value).then_some(value);

@@ -29,16 +29,24 @@ impl<'a> Turn<'a> {
         self.out.push(Effect::Answer { to, answer, after_append: true });
     }
 
-    /// The caller has applied them.
+    /// The caller has applied them, and knows that they fit a batch.
     pub fn append(&mut self, records: Vec<Record>) {
         if !records.is_empty() {
-            self.out.push(Effect::Append { records, transactional: None });
+            self.out.push(Effect::Append { records, transactional: None, whole: true });
+        }
+    }
+
+    /// As many as they are, each of which fits a batch. Every prefix of them has to be a state to go on from.
+    pub fn append_in_parts(&mut self, records: Vec<Record>) {
+        if !records.is_empty() {
+            self.out.push(Effect::Append { records, transactional: None, whole: false });
         }
     }
 
     pub fn append_transactional(&mut self, producer: Producer, records: Vec<Record>) {
         if !records.is_empty() {
-            self.out.push(Effect::Append { records, transactional: Some(producer) });
+            let transactional = Some(producer);
+            self.out.push(Effect::Append { records, transactional, whole: true });
         }
     }
 

@@ -16,6 +16,7 @@ use futures::future::select;
 use super::config::group_config;
 use super::view::ImageTopics;
 use super::{CoordinatorError, load};
+use crate::coordinator::group::records::RECORD_FRAME_BYTES;
 use crate::coordinator::group::{Answer, Effect, Groups, Input, Now, Record, RequestId};
 use crate::limits::GROUP_BATCH_BYTES;
 use crate::partition::{Partition, PartitionError};
@@ -28,9 +29,6 @@ use crate::wire::records::BatchBuilder;
 /// Between a failed append or load and the next load; after each further one twice as long, up to the second.
 const RELOAD_AFTER: Duration = Duration::from_millis(100);
 const RELOAD_AFTER_MAX: Duration = Duration::from_secs(30);
-
-/// What the batch's format puts around a record's key and value at most.
-const RECORD_FRAME_BYTES: usize = 21;
 
 type Outcome = Result<Answer, CoordinatorError>;
 
@@ -170,8 +168,8 @@ impl Hosted {
     ) {
         for effect in effects.drain(..) {
             match effect {
-                Effect::Append { records, transactional: None } => {
-                    append(shard, state, &records, self.partition.batch_bytes_max());
+                Effect::Append { records, transactional: None, whole } => {
+                    append(shard, state, &records, whole, self.partition.batch_bytes_max());
                 }
                 // TxnOffsetCommit is not served yet.
                 Effect::Append { transactional: Some(_), .. } => {}
@@ -198,10 +196,10 @@ impl Hosted {
             match load::load(&shard, &self.partition, config).await {
                 Ok(groups) => {
                     complained = None;
-                    pause = RELOAD_AFTER;
-                    if self.activate(&shard, groups) {
-                        self.serve(&shard).await;
-                    }
+                    // What is too large to be appended will be so again: not all groups are loaded at once for it.
+                    let too_large = self.activate(&shard, groups) && self.serve(&shard).await;
+                    pause =
+                        if too_large { (pause * 2).min(RELOAD_AFTER_MAX) } else { RELOAD_AFTER };
                 }
                 Err(e) => {
                     let why = e.to_string();
@@ -249,12 +247,12 @@ impl Hosted {
         true
     }
 
-    /// Appends and ticks until an append fails or the coordinator ends.
-    async fn serve(&self, shard: &Rc<Shard>) {
+    /// Appends and ticks until an append fails or the coordinator ends. Whether it failed for its size.
+    async fn serve(&self, shard: &Rc<Shard>) -> bool {
         loop {
             let woken = self.wake.notified();
             if self.is_over(shard) {
-                return;
+                return false;
             }
             let (batches, number) = {
                 let mut state = self.state.borrow_mut();
@@ -267,14 +265,14 @@ impl Hosted {
                         tracing::warn!(partition = %self.partition.topic_partition, error = %e,
                             "the coordinator's append failed: it is loaded again");
                         self.drop_groups(Phase::Loading, CoordinatorError::NotAvailable);
-                        return;
+                        return is_too_large(&e);
                     }
                 }
                 continue;
             }
             let deadline = match &self.state.borrow().phase {
                 Phase::Active(groups) => groups.next_deadline_ms(),
-                _ => return,
+                _ => return false,
             };
             match deadline {
                 Some(at) if at <= clock().monotonic_ms => {
@@ -364,10 +362,10 @@ impl State {
     }
 }
 
-/// Records of one step stay in one batch: all of them count, or none. A step of more records than a batch may have
-/// (a target of thousands of members) is cut: the group's epoch is among the first, so that what a crash
-/// leaves of it is a target to be computed again.
-fn append(shard: &Shard, state: &mut State, records: &[Record], bytes_max: usize) {
+/// Records of one step stay in one batch: all of them count, or none. Only where the step allows it are they cut, when
+/// they are more than a batch may have (a target of thousands of members; Kafka refuses that): the group's epoch
+/// is among the first, so that what a crash leaves of it is a target to be computed again.
+fn append(shard: &Shard, state: &mut State, records: &[Record], whole: bool, bytes_max: usize) {
     let now_ms = runtime::wall_clock_ms();
     let mut encoded = Vec::with_capacity(records.len());
     let mut bytes = 0;
@@ -388,13 +386,17 @@ fn append(shard: &Shard, state: &mut State, records: &[Record], bytes_max: usize
             .batches
             .last()
             .is_some_and(|batch| batch.is_empty() || fits(batch, more, bytes_max));
-        if !room {
+        if !room && !whole {
             state.begin_batch(shard);
         }
         if let Some(batch) = state.batches.last_mut() {
             batch.push(now_ms, Some(key), value.as_deref(), &[]);
         }
     }
+}
+
+fn is_too_large(error: &PartitionError) -> bool {
+    matches!(error, PartitionError::MessageTooLarge(_) | PartitionError::RecordListTooLarge(_))
 }
 
 fn clock() -> Now {

@@ -12,7 +12,7 @@ use super::group::ConsumerGroup;
 use super::heartbeat::{Refusal, check_instance, unknown_instance};
 use super::leave::Leaver;
 use super::member::{Member, MemberState, Update, Wait, sorted};
-use super::work::Work;
+use super::work::{NotReconciled, Work};
 use crate::coordinator::group::answer::{JoinAnswer, LeftMember, SyncAnswer};
 use crate::coordinator::group::assignor::Assignment;
 use crate::coordinator::group::config::MigrationPolicy;
@@ -27,6 +27,8 @@ pub struct Joined {
     pub member: Arc<str>,
     /// A classic member took the place of the group's last one of the consumer protocol: the group goes back.
     pub downgrade: bool,
+    /// The log does not take what it would get: it is told so, and goes when its session is over.
+    pub refused: bool,
 }
 
 impl Work<'_, '_> {
@@ -41,8 +43,9 @@ impl Work<'_, '_> {
         let new_id = request.member_id.is_empty();
         let instance = request.instance_id.as_deref();
         let existing = instance.and_then(|instance| self.group.static_member(instance));
-        let mut downgrade = false;
-        let mut new = false;
+        let said = request.protocols.iter().map(|p| p.name.len() + p.metadata.len());
+        let said_bytes = said.sum::<usize>() + client.id.len() + client.host.len();
+        let (mut downgrade, mut new) = (false, false);
         let id = match (instance, existing) {
             (None, _) => {
                 new = self.group.member(member_id).is_none();
@@ -54,14 +57,14 @@ impl Work<'_, '_> {
             }
             (Some(_), None) => return Err(GroupError::UnknownMemberId),
             (Some(_), Some(existing)) if new_id => {
-                downgrade = self.group.can_downgrade_replacing(existing, self.config);
+                downgrade = self.group.can_downgrade_replacing(existing, said_bytes, self.config);
                 let old = existing.id.clone();
                 self.replace_static(&old, member_id);
                 member_id.clone()
             }
             (Some(instance), Some(existing)) => {
                 check_instance(existing, member_id, instance).map_err(|refusal| refusal.0)?;
-                downgrade = self.group.can_downgrade_replacing(existing, self.config);
+                downgrade = self.group.can_downgrade_replacing(existing, said_bytes, self.config);
                 existing.id.clone()
             }
         };
@@ -86,15 +89,17 @@ impl Work<'_, '_> {
         if !downgrade {
             self.update_target();
         }
+        let mut refused = !downgrade && self.refused_target_of(&id).is_some();
         if !stale {
             let owned = owned_ids(&subscription, self.turn.topics);
-            let _ = self.reconcile(&id, changed, Some(&owned));
+            let moved = self.reconcile(&id, changed, Some(&owned));
+            refused |= matches!(moved, Err(NotReconciled::TooLarge(_)));
         }
         if !downgrade {
             self.arm_session(&id, request.session_timeout_ms);
             self.wait(&id, Wait::Sync, request.rebalance_timeout_ms);
         }
-        Ok(Joined { member: id, downgrade })
+        Ok(Joined { member: id, downgrade, refused: refused && !downgrade })
     }
 
     fn check_join(

@@ -18,10 +18,9 @@ use crate::coordinator::group::GroupError;
 use crate::coordinator::group::assignor::Assignment;
 use crate::coordinator::group::config::{GroupConfig, MigrationPolicy};
 use crate::coordinator::group::records::{
-    BATCH_BYTES, ClassicMemberValue, ConsumerMemberValue, RECORD_BYTES, Record,
+    ClassicMemberValue, ConsumerMemberValue, Record, batch_bytes,
 };
 use crate::coordinator::group::topics::Topics;
-use crate::limits::TOPIC_NAME_BYTES;
 
 /// A classic group of consumers as it is handed over, either way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +122,16 @@ pub fn upgrade(
         pen.current(&member.id, &member.current);
     }
     group.checked_version = Some(topics.version());
+    // One batch, or a crash could leave a group that has forgotten what its members have.
+    let (bytes, max) = (batch_bytes(&records), config.batch_bytes_max);
+    if bytes > max {
+        let text = format!(
+            "Cannot upgrade classic group {} to consumer group because its records take {bytes} bytes \
+             and a batch of the log has room for {max}.",
+            view.group
+        );
+        return refuse(GroupError::UnknownServerError, text);
+    }
     Ok((group, records))
 }
 
@@ -169,43 +178,33 @@ impl ConsumerGroup {
             && self.classic_members - classic_leaving.count() == left
             && config.consumer.migration.downgrades()
             && left <= config.max_size
-            && self.fits_as_classic(config)
+            && self.fits_as_classic(0, config)
     }
 
     /// The last member of the consumer protocol is a static one whom a classic member replaces.
-    pub fn can_downgrade_replacing(&self, replaced: &Member, config: &GroupConfig) -> bool {
+    /// `said_bytes`: what that one says of itself.
+    pub fn can_downgrade_replacing(
+        &self,
+        replaced: &Member,
+        said_bytes: usize,
+        config: &GroupConfig,
+    ) -> bool {
         !replaced.is_classic()
             && self.classic_members == self.len() - 1
             && config.consumer.migration.downgrades()
             && self.len() <= config.max_size
-            && self.fits_as_classic(config)
-    }
-
-    /// The classic group's one record would fit a batch of the log: else the group stays what it is.
-    fn fits_as_classic(&self, config: &GroupConfig) -> bool {
-        let seat = |member: &Member| {
-            let about = &member.about;
-            let names = [Some(&member.id), about.instance_id.as_ref()];
-            let more = [Some(&about.client_id), Some(&about.client_host)];
-            let said = about.classic.iter().flat_map(|classic| &classic.protocols);
-            let target = self.target_of(&member.id).topics();
-            RECORD_BYTES
-                + names.into_iter().chain(more).flatten().map(|name| name.len()).sum::<usize>()
-                + said.map(|(_, metadata)| metadata.len()).max().unwrap_or(0)
-                + target.iter().map(|(_, all)| TOPIC_NAME_BYTES + 8 + 4 * all.len()).sum::<usize>()
-        };
-        let members = self.members.values().map(|member| seat(member)).sum::<usize>();
-        BATCH_BYTES + RECORD_BYTES + self.id.len() + members <= config.batch_bytes_max
+            && self.fits_as_classic(said_bytes, config)
     }
 
     /// The tombstones of all that it has in the log, then what the classic group starts with. The classic group's own
-    /// record follows: whoever takes over writes it.
+    /// record follows: whoever takes over writes it. Of what the step has written before only tombstones count.
     pub fn downgrade(
         &self,
         leaving: &[Arc<str>],
         topics: &dyn Topics,
         records: &mut Vec<Record>,
     ) -> ClassicView {
+        records.retain(Record::is_tombstone);
         records.extend(self.tombstones());
         let stays = |member: &Member| !leaving.contains(&member.id);
         let mut members = Vec::new();

@@ -4,7 +4,7 @@ use super::member::Member;
 use super::testing::{beating, joining};
 use crate::coordinator::group::answer::{Answer, ConsumerHeartbeatAnswer};
 use crate::coordinator::group::config::MigrationPolicy;
-use crate::coordinator::group::input::ConsumerHeartbeatRequest;
+use crate::coordinator::group::input::{ConsumerHeartbeatRequest, JoinRequest};
 use crate::coordinator::group::testing::{Bench, client, joining as classic_joining};
 use crate::coordinator::group::{EventKind, Group, GroupConfig, GroupError, Input};
 
@@ -32,8 +32,14 @@ fn member<'a>(bench: &'a Bench, id: &str) -> Option<&'a Member> {
 
 /// A classic group of one, stable; its member's id and generation.
 fn classic_group(bench: &mut Bench) -> (String, i32) {
+    classic_group_of(bench, |_| {})
+}
+
+fn classic_group_of(bench: &mut Bench, change: impl Fn(&mut JoinRequest)) -> (String, i32) {
     let id = bench.new_id("g");
-    let from = bench.send_join(classic_joining("g", &id));
+    let mut request = classic_joining("g", &id);
+    change(&mut request);
+    let from = bench.send_join(request);
     // The initial delay is 0: over at once, but a tick all the same.
     bench.pass(0);
     let joined = bench.joined(from);
@@ -41,6 +47,14 @@ fn classic_group(bench: &mut Bench) -> (String, i32) {
     let from = bench.send_sync(&joined, "g", &[(&id, "")]);
     assert_eq!(bench.synced(from).error, None);
     (id, joined.generation)
+}
+
+/// With 5000 bytes of user data in its subscription.
+fn large(request: &mut JoinRequest) {
+    let mut metadata = request.protocols[0].metadata.to_vec();
+    let at = metadata.len() - 4;
+    metadata.splice(at.., 5000_i32.to_be_bytes().into_iter().chain([7; 5000]));
+    request.protocols[0].metadata = metadata.into();
 }
 
 #[test]
@@ -128,6 +142,26 @@ fn an_upgrade_that_is_refused_leaves_the_classic_group_as_it_was() {
     assert_eq!(bench.heartbeat("g", &old, generation), Ok(()));
 }
 
+/// Its records are one batch, as Kafka's are: cut, a crash could leave a group that has forgotten what its members
+/// have. One that is larger than a batch is refused as Kafka refuses it.
+#[test]
+fn an_upgrade_larger_than_a_batch_is_refused() {
+    let mut bench = Bench::new(config());
+    let (old, generation) = classic_group_of(&mut bench, large);
+    bench.groups.set_batch_bytes_max(4000);
+    let refused = beat(&mut bench, joining("new", &["t"]));
+    assert_eq!(refused.error, Some(GroupError::UnknownServerError));
+    assert!(
+        refused.message.is_some_and(|why| why.contains("a batch of the log has room for 4000"))
+    );
+    assert_eq!(bench.heartbeat("g", &old, generation), Ok(()));
+    assert_eq!(bench.state("g"), "Stable");
+    bench.reload();
+    bench.groups.set_batch_bytes_max(1_000_000);
+    assert_eq!(beat(&mut bench, joining("new", &["t"])).error, None);
+    assert!(member(&bench, &old).is_some_and(Member::is_classic));
+}
+
 #[test]
 fn an_empty_group_changes_its_protocol_either_way() {
     let mut bench = Bench::new(config());
@@ -153,12 +187,9 @@ fn a_group_too_large_for_one_record_does_not_go_back() {
     }
     let joined = bench.join(classic_joining("g", &old));
     assert_eq!(joined.error, None);
-    let mut large = classic_joining("g", &old);
-    let mut metadata = large.protocols[0].metadata.to_vec();
-    let at = metadata.len() - 4;
-    metadata.splice(at.., 5000_i32.to_be_bytes().into_iter().chain([7; 5000]));
-    large.protocols[0].metadata = metadata.into();
-    assert_eq!(bench.join(large).error, None);
+    let mut request = classic_joining("g", &old);
+    large(&mut request);
+    assert_eq!(bench.join(request).error, None);
     let is_consumer =
         |bench: &Bench| matches!(bench.groups.groups.get("g"), Some(Group::Consumer(_)));
     bench.groups.set_batch_bytes_max(4000);

@@ -72,6 +72,17 @@ pub struct ConsumerGroup {
     pub(super) checked_version: Option<i64>,
     /// Soft: when the rebalance began that is not over, for its event.
     pub(super) rebalance_since_ms: Option<i64>,
+    /// Soft: the target for this epoch that the log does not take.
+    pub(super) refused_target: Option<Box<RefusedTarget>>,
+}
+
+/// A target with records larger than a batch of the log. It is not worked out again for the same epoch and limit.
+#[derive(Debug)]
+pub struct RefusedTarget {
+    pub epoch: i32,
+    pub batch_bytes_max: usize,
+    /// Who would get too much, and how much of the log that would take.
+    pub members: Vec<(Arc<str>, usize)>,
 }
 
 impl ConsumerGroup {
@@ -96,6 +107,7 @@ impl ConsumerGroup {
             reconciled: 0,
             checked_version: None,
             rebalance_since_ms: None,
+            refused_target: None,
         }
     }
 

@@ -7,11 +7,11 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::group::ConsumerGroup;
 use super::member::{AWAY_EPOCH, LEAVE_EPOCH, Member, MemberState, Update, regex_of, sorted};
-use super::work::Work;
+use super::work::{NotReconciled, Work};
 use crate::coordinator::group::answer::ConsumerHeartbeatAnswer;
 use crate::coordinator::group::config::ConsumerConfig;
 use crate::coordinator::group::input::{ConsumerHeartbeatRequest, TopicPartitions};
-use crate::coordinator::group::{Answer, Cause, Client, EventKind, GroupError, RequestId};
+use crate::coordinator::group::{Answer, Cause, Client, EventKind, GroupError, Record, RequestId};
 
 /// A refusal and its sentence for the client.
 pub type Refusal = (GroupError, String);
@@ -104,12 +104,15 @@ impl Work<'_, '_> {
     /// is changed.
     pub fn heartbeat(
         &mut self,
+        made_by: Vec<Record>,
         from: RequestId,
         client: &Client,
         request: &ConsumerHeartbeatRequest,
     ) -> bool {
         match self.try_heartbeat(client, request) {
             Ok(answer) => {
+                // What upgraded the group is whole, whatever comes after it.
+                self.turn.append(made_by);
                 self.finish();
                 self.turn.answer_after_append(from, Answer::ConsumerHeartbeat(answer));
                 true
@@ -176,10 +179,28 @@ impl Work<'_, '_> {
         self.refresh_metadata(changed);
         self.update_target();
         let owned = request.owned.as_deref();
-        self.reconcile(&id, subscription_changed, owned).expect("an unknown state was refused");
+        let moved = self.reconcile(&id, subscription_changed, owned);
         self.arm_session(&id, self.session_timeout_ms());
+        match moved {
+            Ok(_) => {}
+            Err(NotReconciled::TooLarge(bytes)) => return Ok(self.too_large(bytes)),
+            Err(NotReconciled::UnknownState) => unreachable!("an unknown state was refused"),
+        }
+        if joins && let Some(bytes) = self.refused_target_of(&id) {
+            return Ok(self.too_large(bytes));
+        }
         let moved = self.group.members[&id].current.assigned != before.current.assigned;
         Ok(self.answer(&id, request, moved))
+    }
+
+    /// As Kafka answers when its append is refused. The member stays until it leaves or its session is over.
+    fn too_large(&self, bytes: usize) -> ConsumerHeartbeatAnswer {
+        let max = self.config.batch_bytes_max;
+        let text = format!(
+            "The member's assignment takes {bytes} bytes in the log and a batch has room for {max}."
+        );
+        let refused = ConsumerHeartbeatAnswer::refused(GroupError::UnknownServerError);
+        ConsumerHeartbeatAnswer { message: Some(text), ..refused }
     }
 
     fn answer(

@@ -27,6 +27,9 @@ mod re2;
 mod re2_tests;
 mod reconcile;
 mod requests;
+#[cfg(test)]
+mod size_tests;
+mod sizes;
 mod subscriptions;
 #[cfg(test)]
 mod testing;

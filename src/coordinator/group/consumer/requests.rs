@@ -63,7 +63,7 @@ impl<'t> ConsumerTools<'_, 't> {
         }
     }
 
-    /// With records that made the group, if any (an upgrade, an empty classic group that goes).
+    /// With records that made the group, if any (an upgrade, which is whole; an empty classic group that goes).
     pub fn heartbeat(
         &mut self,
         group: &mut ConsumerGroup,
@@ -74,8 +74,7 @@ impl<'t> ConsumerTools<'_, 't> {
     ) -> After {
         if request.member_epoch >= 0 {
             let mut work = self.work(group);
-            work.records = made_by;
-            return match work.heartbeat(from, client, request) {
+            return match work.heartbeat(made_by, from, client, request) {
                 true => After::Same,
                 false => After::Refused,
             };
@@ -120,7 +119,13 @@ impl<'t> ConsumerTools<'_, 't> {
                 return After::Refused;
             }
         };
-        let answer = Answer::Join(work.joined_answer(&joined.member));
+        let answer = Answer::Join(match joined.refused {
+            true => {
+                let id = joined.member.to_string().into();
+                JoinAnswer::refused(GroupError::UnknownServerError, id)
+            }
+            false => work.joined_answer(&joined.member),
+        });
         if !joined.downgrade {
             work.finish();
             self.turn.answer_after_append(from, answer);

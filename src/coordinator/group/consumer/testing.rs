@@ -11,6 +11,7 @@ use super::requests::{After, ConsumerTools};
 use super::subscriptions::Subscriptions;
 use crate::coordinator::group::answer::ConsumerHeartbeatAnswer;
 use crate::coordinator::group::input::ConsumerHeartbeatRequest;
+use crate::coordinator::group::testing::check_fits;
 use crate::coordinator::group::timers::Timers;
 use crate::coordinator::group::topics::{TopicInfo, Topics};
 use crate::coordinator::group::{
@@ -166,7 +167,10 @@ impl Bench {
         }
         for effect in out {
             match effect {
-                Effect::Append { records, .. } => self.log.extend(records),
+                Effect::Append { records, whole, .. } => {
+                    check_fits(&records, whole, self.config.batch_bytes_max);
+                    self.log.extend(records);
+                }
                 Effect::Answer { answer, .. } => answers.push(answer),
                 Effect::Event(event) => self.events.push(event),
             }
@@ -247,6 +251,12 @@ impl Bench {
             group.recount_owners();
         }
         group
+    }
+
+    /// The coordinator goes and another loads what is left of the log.
+    pub fn reload_whatever_was(&mut self) {
+        self.group = self.load(false);
+        self.reload();
     }
 
     /// The coordinator goes and another loads its log: nothing that lasts may be another.

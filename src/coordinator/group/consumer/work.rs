@@ -4,16 +4,26 @@
 use std::sync::Arc;
 
 use super::apply::Pen;
-use super::group::{ConsumerGroup, GroupState};
+use super::group::{ConsumerGroup, GroupState, RefusedTarget};
 use super::member::{MemberState, Wait};
-use super::reconcile::{Reconcile, UnknownState};
+use super::reconcile::Reconcile;
+use super::sizes::{assigned_bytes, current_bytes};
 use super::subscriptions::{Subscriptions, TopicIds, is_subscribed, unused};
-use crate::coordinator::group::assignor::{Assignor, GroupSpec, MemberSpec};
+use crate::coordinator::group::assignor::{Assignment, Assignor, GroupSpec, MemberSpec};
 use crate::coordinator::group::config::GroupOverrides;
 use crate::coordinator::group::input::TopicPartitions;
 use crate::coordinator::group::timers::Timers;
 use crate::coordinator::group::{Cause, Event, EventKind, GroupConfig, Record, TimerKey, Turn};
 use crate::limits::GROUP_REGEX_REFRESH_MS_MIN;
+
+/// Why a member does not move towards its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotReconciled {
+    /// Kafka fences a member in a state that it does not know until it comes with nothing.
+    UnknownState,
+    /// What it would have takes more than the log has room for in one record: so many bytes.
+    TooLarge(usize),
+}
 
 pub struct Work<'a, 't> {
     pub turn: &'a mut Turn<'t>,
@@ -29,12 +39,19 @@ impl Work<'_, '_> {
         Pen { group: self.group, records: &mut self.records }
     }
 
-    /// Hands the records over: answers that follow stand behind them.
+    /// Hands the records over: answers that follow stand behind them. The epoch goes first: whatever a crash leaves of
+    /// a step larger than a batch is then a group whose target is to be computed again.
     pub fn finish(&mut self) {
         if self.group.rebalance_since_ms.is_some() {
             self.maybe_completed();
         }
-        self.turn.append(std::mem::take(&mut self.records));
+        let mut records = std::mem::take(&mut self.records);
+        let first = records.iter().take_while(|r| matches!(r, Record::Group { .. })).count();
+        let epoch = |r: &Record| matches!(r, Record::ConsumerGroup { value: Some(_), .. });
+        if let Some(at) = records.iter().position(epoch) {
+            records[first..=at].rotate_right(1);
+        }
+        self.turn.append_in_parts(records);
     }
 
     fn overrides(&self) -> Option<&GroupOverrides> {
@@ -150,6 +167,11 @@ impl Work<'_, '_> {
         if group.assignment_epoch >= group.epoch || group.is_empty() {
             return;
         }
+        let limit = (group.epoch, self.config.batch_bytes_max);
+        let had = group.refused_target.as_ref();
+        if had.is_some_and(|refused| (refused.epoch, refused.batch_bytes_max) == limit) {
+            return;
+        }
         let interval_ms = i64::from(self.assignment_interval_ms());
         let age_ms = now_ms.saturating_sub(group.assignment_ms);
         // A clock that went back does not stop the group.
@@ -178,14 +200,46 @@ impl Work<'_, '_> {
         let homogeneous = group.is_homogeneous();
         let spec = GroupSpec { members, homogeneous, partitions: &count };
         let assigned = assignor.assign(&spec);
-        let ids: Vec<Arc<str>> = group.members.keys().cloned().collect();
-        for (id, target) in ids.iter().zip(assigned) {
-            if self.group.target.get(id) != Some(&target) {
-                self.pen().target(id, &target);
-            }
+        let mut changed: Vec<(Arc<str>, Assignment)> =
+            group.members.keys().cloned().zip(assigned).collect();
+        changed.retain(|(id, target)| group.target.get(id) != Some(target));
+        if self.refuses(&changed) {
+            return;
+        }
+        for (id, target) in &changed {
+            self.pen().target(id, target);
         }
         let epoch = self.group.epoch;
         self.pen().target_epoch(epoch, now_ms);
+    }
+
+    /// Such a target would fail each append. The last one stays: who has something goes on with it.
+    fn refuses(&mut self, targets: &[(Arc<str>, Assignment)]) -> bool {
+        let max = self.config.batch_bytes_max;
+        let bytes = |(id, target): &(Arc<str>, Assignment)| {
+            let bytes = assigned_bytes(self.group, id, target);
+            (bytes > max).then(|| (id.clone(), bytes))
+        };
+        let members: Vec<(Arc<str>, usize)> = targets.iter().filter_map(bytes).collect();
+        self.group.refused_target = None;
+        let Some((id, bytes)) = members.first().cloned() else { return false };
+        let cause = Cause::RecordTooLarge { bytes: bytes as i64, max_bytes: max as i64 };
+        self.event(EventKind::RebalanceStarted, Some(&id), cause, None);
+        let epoch = self.group.epoch;
+        let refused = RefusedTarget { epoch, batch_bytes_max: max, members };
+        self.group.refused_target = Some(Box::new(refused));
+        true
+    }
+
+    /// The bytes of what a member that joins would get, when the log does not take it.
+    pub(super) fn refused_target_of(&self, id: &str) -> Option<usize> {
+        let refused = self.group.refused_target.as_ref()?;
+        if refused.epoch != self.group.epoch {
+            return None;
+        }
+        let own = refused.members.iter().find(|(member, _)| **member == *id);
+        let has_nothing = self.group.members[id].current.epoch == 0;
+        own.or(refused.members.first().filter(|_| has_nothing)).map(|(_, bytes)| *bytes)
     }
 
     /// One step of a member towards its target. Whether there was one.
@@ -194,7 +248,7 @@ impl Work<'_, '_> {
         id: &Arc<str>,
         subscription_changed: bool,
         reported: Option<&[TopicPartitions]>,
-    ) -> Result<bool, UnknownState> {
+    ) -> Result<bool, NotReconciled> {
         let (group, topics) = (&*self.group, self.turn.topics);
         let member = &group.members[id];
         if !subscription_changed && member.current.is_reconciled_to(group.assignment_epoch) {
@@ -208,7 +262,12 @@ impl Work<'_, '_> {
             taken: &|topic, partition| group.is_taken_from(id, topic, partition),
             reported,
         };
-        let Some(next) = reconcile.next(&member.current)? else { return Ok(false) };
+        let next = reconcile.next(&member.current).map_err(|_| NotReconciled::UnknownState)?;
+        let Some(next) = next else { return Ok(false) };
+        let bytes = current_bytes(group, id, &next);
+        if bytes > self.config.batch_bytes_max {
+            return Err(NotReconciled::TooLarge(bytes));
+        }
         let (classic, timeout_ms) = (member.is_classic(), member.about.rebalance_timeout_ms);
         self.pen().current(id, &next);
         if !classic {

@@ -97,7 +97,7 @@ impl Groups {
             if batch.is_empty() {
                 return;
             }
-            turn.append(batch);
+            turn.append_in_parts(batch);
         }
     }
 }

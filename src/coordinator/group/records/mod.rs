@@ -35,6 +35,21 @@ pub const BATCH_BYTES: usize = 61;
 /// (at most 21) take at most. A group's record has less for each of its members.
 pub const RECORD_BYTES: usize = 96;
 
+/// What the batch's format puts around a record's key and value at most.
+pub const RECORD_FRAME_BYTES: usize = 21;
+
+/// What these take in a batch of their own, at most.
+pub fn batch_bytes(records: &[Record]) -> usize {
+    let (mut key, mut value) = (Vec::new(), Vec::new());
+    let bytes = |record: &Record| {
+        key.clear();
+        value.clear();
+        record.encode(&mut key, &mut value);
+        key.len() + value.len() + RECORD_FRAME_BYTES
+    };
+    BATCH_BYTES + records.iter().map(bytes).sum::<usize>()
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     Offset {
@@ -84,6 +99,23 @@ pub enum Record {
     Unused {
         kind: i16,
     },
+}
+
+impl Record {
+    pub fn is_tombstone(&self) -> bool {
+        match self {
+            Record::Offset { value, .. } => value.is_none(),
+            Record::Group { value, .. } => value.is_none(),
+            Record::ConsumerGroup { value, .. } => value.is_none(),
+            Record::ConsumerPartitions { value, .. } => value.is_none(),
+            Record::ConsumerMember { value, .. } => value.is_none(),
+            Record::ConsumerTarget { value, .. } => value.is_none(),
+            Record::ConsumerTargetMember { value, .. } => value.is_none(),
+            Record::ConsumerCurrent { value, .. } => value.is_none(),
+            Record::ConsumerRegex { value, .. } => value.is_none(),
+            Record::Unused { .. } => false,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
