@@ -33,7 +33,7 @@ impl Groups {
         let passes = |filter: &[StrBytes], value: &str| {
             filter.is_empty() || filter.iter().any(|f| f.trim().eq_ignore_ascii_case(value))
         };
-        let listed = self.groups.iter().filter_map(|(id, group)| {
+        let list = |id: &Arc<str>, group: &Group| {
             let (state, group_type) = (group.state_name(), group.type_name());
             let shown = passes(&request.states, state) && passes(&request.types, group_type);
             shown.then(|| ListedGroup {
@@ -47,8 +47,13 @@ impl Groups {
                 state,
                 group_type,
             })
-        });
-        let mut listed: Vec<ListedGroup> = listed.collect();
+        };
+        let simple = Group::Classic(Box::new(ClassicGroup::new(Arc::from(""), -1)));
+        let have_offsets_only =
+            self.offsets.group_names().filter(|id| !self.groups.contains_key(*id));
+        let listed = self.groups.iter().filter_map(|(id, group)| list(id, group));
+        let mut listed: Vec<ListedGroup> =
+            listed.chain(have_offsets_only.filter_map(|id| list(id, &simple))).collect();
         listed.sort_unstable_by(|a, b| a.group_id.as_str().cmp(&b.group_id));
         turn.answer_after_append(from, Answer::List(listed));
     }

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use indexmap::map::raw_entry_v1::{RawEntryApiV1, RawEntryMut};
-
 use super::classic::ClassicGroup;
 use super::event::{Cause, EventKind};
 use super::records::{BadRecord, LoadedRecord, OffsetRef, Record};
@@ -39,27 +37,45 @@ impl Groups {
     fn replay_offset(&mut self, offset: &OffsetRef<'_>, transactional: Option<Producer>) {
         let OffsetRef { group, topic, partition, value } = *offset;
         let Some(value) = value else { return self.offsets.remove(group, topic, partition) };
-        // Both maps have it under the same hash.
-        let hash = self.offsets.hash_of(group);
-        let Groups { groups, offsets, .. } = self;
-        let mut kept = None;
-        if let RawEntryMut::Vacant(vacant) =
-            groups.raw_entry_mut_v1().from_key_hashed_nocheck(hash, group)
-        {
-            // A simple consumer's. Kafka's name for when it became so is now; nothing depends on it.
-            let id: Arc<str> = group.into();
-            let simple = Group::Classic(Box::new(ClassicGroup::new(id.clone(), -1)));
-            kept = Some(id.clone());
-            vacant.insert_hashed_nocheck(hash, id, simple);
-        }
         match transactional {
             None => {
-                let known = || groups.get_key_value(group).map(|(name, _)| name.clone());
-                let name = || kept.or_else(known).expect("it is there now");
-                offsets.put((hash, group), name, topic, partition, value);
+                let Groups { groups, offsets, .. } = self;
+                let name = || match groups.get_key_value(group) {
+                    Some((name, _)) => name.clone(),
+                    None => group.into(),
+                };
+                offsets.put(group, name, topic, partition, value);
             }
-            Some(producer) => offsets.put_pending(producer.id, group, topic, partition, value),
+            Some(producer) => {
+                // It is a group before its offsets count.
+                self.keep_simple(group);
+                self.offsets.put_pending(producer.id, group, topic, partition, value);
+            }
         }
+    }
+
+    /// Who has committed offsets and nothing else (a simple consumer) is in the table of offsets alone: there may be
+    /// millions. It becomes a group like others when a request wants more of it than its offsets.
+    pub(super) fn settle(&mut self, group: &str) {
+        if self.offsets.has_group(group) {
+            self.keep_simple(group);
+        }
+    }
+
+    fn keep_simple(&mut self, group: &str) {
+        if self.groups.contains_key(group) {
+            return;
+        }
+        let id = self.offsets.name_of(group).cloned().unwrap_or_else(|| group.into());
+        // Kafka's name for when it became so is now; nothing depends on it.
+        let simple = Group::Classic(Box::new(ClassicGroup::new(id.clone(), -1)));
+        self.groups.insert(id, simple);
+    }
+
+    /// Groups that have offsets only.
+    pub(super) fn simple_count(&self) -> usize {
+        let both = self.groups.keys().filter(|id| self.offsets.has_group(id)).count();
+        self.offsets.group_count() - both
     }
 
     /// The marker that ends a transaction, in the log's order, before `loaded`.
@@ -76,7 +92,10 @@ impl Groups {
             Group::Consumer(_) => true,
         });
         let used: Vec<Arc<str>> = used.map(|(id, _)| id.clone()).collect();
-        let cause = Cause::Loaded { groups: self.groups.len(), offsets: self.offsets.count() };
+        let cause = Cause::Loaded {
+            groups: self.groups.len() + self.simple_count(),
+            offsets: self.offsets.count(),
+        };
         for id in &used {
             let (groups, mut cx) = self.tools(&mut turn);
             match groups.get_mut(id).expect("it is there") {

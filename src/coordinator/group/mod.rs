@@ -61,6 +61,7 @@ const MEMBER_RECORD_BYTES: usize = 512;
 pub struct Groups {
     config: GroupConfig,
     random: fastrand::Rng,
+    /// But those that have committed offsets and nothing else: see `settle`.
     groups: SeededIndex<Arc<str>, Group>,
     offsets: Offsets,
     timers: Timers<TimerKey>,
@@ -141,6 +142,7 @@ impl Groups {
                 self.consumer_heartbeat(&mut turn, from, client, request);
             }
             Input::ConsumerDescribe { from, group_id } => {
+                self.settle(&group_id);
                 self.consumer_describe(&mut turn, from, group_id);
             }
             Input::Commit { from, client, request } => {
@@ -151,11 +153,16 @@ impl Groups {
             }
             Input::FetchOffsets { from, request } => self.fetch_offsets(&mut turn, from, &request),
             Input::DeleteOffsets { from, client, request } => {
+                self.settle(&request.group_id);
                 self.delete_offsets(&mut turn, from, &client, &request);
             }
-            Input::Describe { from, group_id } => self.describe(&mut turn, from, &group_id),
+            Input::Describe { from, group_id } => {
+                self.settle(&group_id);
+                self.describe(&mut turn, from, &group_id);
+            }
             Input::List { from, request } => self.list(&mut turn, from, &request),
             Input::Delete { from, client, group_id } => {
+                self.settle(&group_id);
                 self.delete(&mut turn, from, &client, &group_id);
             }
             Input::TopicsChanged { names } => self.consumer_topics_changed(&mut turn, &names),
@@ -223,7 +230,7 @@ impl Groups {
 
     pub fn counts(&self) -> GroupCounts {
         let consumer = self.groups.values().filter(|g| matches!(g, Group::Consumer(_))).count();
-        let classic = self.groups.len() - consumer;
+        let classic = self.groups.len() - consumer + self.simple_count();
         GroupCounts { classic, consumer, offsets: self.offsets.count() }
     }
 
@@ -238,10 +245,9 @@ impl Groups {
 
     /// The name as it is kept, if it is.
     fn known_name(&self, group_id: &StrBytes) -> Arc<str> {
-        match self.groups.get_key_value(group_id.as_str()) {
-            Some((name, _)) => name.clone(),
-            None => Arc::from(group_id.as_str()),
-        }
+        let id = group_id.as_str();
+        let known = self.groups.get_key_value(id).map(|(name, _)| name);
+        known.or_else(|| self.offsets.name_of(id)).cloned().unwrap_or_else(|| Arc::from(id))
     }
 
     /// Of the group as a whole.

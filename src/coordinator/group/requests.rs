@@ -25,6 +25,7 @@ impl Groups {
             let answer = JoinAnswer::refused(error, request.member_id.clone());
             return turn.answer(from, Answer::Join(answer));
         }
+        self.settle(&request.group_id);
         match self.groups.get(request.group_id.as_str()) {
             Some(Group::Consumer(group)) if !group.is_empty() => {
                 return self.join_consumer_group(turn, from, client, request);

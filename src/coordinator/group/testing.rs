@@ -338,7 +338,8 @@ impl Bench {
     }
 
     pub fn state(&mut self, group: &str) -> &'static str {
-        self.groups.groups.get(group).map_or("Dead", Group::state_name)
+        let none = if self.groups.offsets.has_group(group) { "Empty" } else { "Dead" };
+        self.groups.groups.get(group).map_or(none, Group::state_name)
     }
 
     pub fn causes(&self, kind: EventKind) -> Vec<&Cause> {

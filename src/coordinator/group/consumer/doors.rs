@@ -41,6 +41,7 @@ impl Groups {
         if found {
             return;
         }
+        self.settle(&request.group_id);
         let id = self.known_name(&request.group_id);
         let joins = request.member_epoch == 0;
         match self.groups.get(&id) {

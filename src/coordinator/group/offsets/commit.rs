@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kafka_protocol::protocol::StrBytes;
 
 use crate::coordinator::group::answer::{Answer, CommittedTopic};
-use crate::coordinator::group::classic::{ClassicState, name};
+use crate::coordinator::group::classic::{ClassicGroup, ClassicState, name};
 use crate::coordinator::group::consumer::CommitFrom;
 use crate::coordinator::group::consumer::ConsumerGroup;
 use crate::coordinator::group::input::{CommitRequest, CommitTopic, TxnCommitRequest};
@@ -71,21 +71,25 @@ impl Groups {
         request: &'a CommitRequest,
     ) -> Result<Check<'a>, GroupError> {
         let epoch = request.generation_or_epoch;
-        let (groups, mut cx) = self.tools(turn);
-        let Some(group) = groups.get_mut(request.group_id.as_str()) else {
-            return match epoch {
-                // A simple consumer: the group is made with its first offset.
-                ..0 => Ok(Check::All),
-                _ if request.knows_member_epochs => Err(GroupError::GroupIdNotFound),
-                _ => Err(GroupError::IllegalGeneration),
-            };
-        };
         let from = CommitFrom {
             member_id: &request.member_id,
             epoch,
             has_instance: request.instance_id.is_some(),
             transactional: false,
             knows_member_epochs: request.knows_member_epochs,
+        };
+        let is_simple = self.offsets.has_group(&request.group_id);
+        let (groups, mut cx) = self.tools(turn);
+        let Some(group) = groups.get_mut(request.group_id.as_str()) else {
+            return match epoch {
+                // A simple consumer: the group is made with its first offset.
+                ..0 if !is_simple => Ok(Check::All),
+                _ if is_simple => ClassicGroup::new(Arc::from(""), -1)
+                    .check_commit(&from, request.instance_id.as_deref())
+                    .map(|()| Check::All),
+                _ if request.knows_member_epochs => Err(GroupError::GroupIdNotFound),
+                _ => Err(GroupError::IllegalGeneration),
+            };
         };
         match group {
             Group::Classic(group) => {
@@ -138,10 +142,11 @@ impl Groups {
     }
 
     fn check_transactional<'a>(
-        &self,
+        &mut self,
         request: &'a TxnCommitRequest,
     ) -> Result<Check<'a>, GroupError> {
         let epoch = request.generation_or_epoch;
+        self.settle(&request.group_id);
         let Some(group) = self.groups.get(request.group_id.as_str()) else {
             return if epoch < 0 { Ok(Check::All) } else { Err(GroupError::IllegalGeneration) };
         };

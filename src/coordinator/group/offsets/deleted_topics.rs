@@ -75,6 +75,8 @@ impl Groups {
         topic: &Arc<str>,
         partitions: Vec<i32>,
     ) {
+        // Without offsets it is a group until the next round of retention.
+        self.settle(group);
         let cause = Cause::TopicDeleted { topic: topic.clone(), offsets: partitions.len() };
         self.group_event(turn, group, EventKind::OffsetsDeleted, None, cause);
         let tombstones = partitions.iter().map(|p| tombstone(group, topic, *p));

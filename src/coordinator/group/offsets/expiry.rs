@@ -12,9 +12,13 @@ use crate::limits::GROUP_OFFSETS_EXPIRED_AT_ONCE;
 
 use super::delete::tombstone;
 
-/// How many groups the round under way has still to look at: it goes from the last to the first.
+/// How many groups the round under way has still to look at, of those with offsets (which it does when they have
+/// nothing else), then of the others: it goes from the last to the first.
 #[derive(Debug, Default)]
-pub struct RetentionRound(usize);
+pub struct RetentionRound {
+    with_offsets: usize,
+    groups: usize,
+}
 
 impl Groups {
     pub(in crate::coordinator::group) fn arm_retention(&mut self, turn: &Turn<'_>) {
@@ -23,31 +27,44 @@ impl Groups {
     }
 
     pub(in crate::coordinator::group) fn retention_due(&mut self, turn: &mut Turn<'_>) {
-        if self.retention.0 == 0 {
-            self.retention.0 = self.groups.len();
+        if self.retention.is_over() {
+            let with_offsets = self.offsets.groups.len();
+            self.retention = RetentionRound { with_offsets, groups: self.groups.len() };
         }
         let mut seen = 0;
         while seen < GROUP_OFFSETS_EXPIRED_AT_ONCE {
-            let next = self.retention.0.min(self.groups.len()).checked_sub(1);
-            let Some((group, _)) = next.and_then(|at| self.groups.get_index(at)) else {
-                self.retention.0 = 0;
-                return self.arm_retention(turn);
-            };
-            let group = group.clone();
-            self.retention.0 = next.unwrap_or(0);
-            seen += 1 + self.expire_group(turn, &group);
+            let Some(group) = self.next_to_expire() else { break };
+            seen += 1 + group.map_or(0, |group| self.expire_group(turn, &group));
         }
-        match self.retention.0 {
-            0 => self.arm_retention(turn),
+        match self.retention.is_over() {
+            true => self.arm_retention(turn),
             // The rest as soon as others have had their turn.
-            _ => self.timers.arm(&TimerKey::Retention, turn.now.monotonic_ms),
+            false => self.timers.arm(&TimerKey::Retention, turn.now.monotonic_ms),
         }
+    }
+
+    /// The round's next place, and the group there when it is this one's turn to look at it.
+    fn next_to_expire(&mut self) -> Option<Option<Arc<str>>> {
+        let RetentionRound { with_offsets, groups } = &mut self.retention;
+        if let Some(at) = (*with_offsets).min(self.offsets.groups.len()).checked_sub(1) {
+            *with_offsets = at;
+            let (id, _) = self.offsets.groups.get_index(at)?;
+            return Some((!self.groups.contains_key(id)).then(|| id.clone()));
+        }
+        *with_offsets = 0;
+        let Some(at) = (*groups).min(self.groups.len()).checked_sub(1) else {
+            *groups = 0;
+            return None;
+        };
+        *groups = at;
+        self.groups.get_index(at).map(|(id, _)| Some(id.clone()))
     }
 
     /// How many offsets it looked at.
     fn expire_group(&mut self, turn: &mut Turn<'_>, id: &Arc<str>) -> usize {
-        let Some(group) = self.groups.get(id) else { return 0 };
-        let Some(base) = group.retention_base() else { return 1 };
+        let group = self.groups.get(id);
+        let base = group.map_or(Some(RetentionBase::Commit), Group::retention_base);
+        let Some(base) = base else { return 1 };
         let now_ms = turn.now.wall_ms;
         let retention_ms = self.config.offsets_retention_ms;
         let mut tombstones: Vec<Record> = Vec::new();
@@ -55,7 +72,7 @@ impl Groups {
         if let Some(offsets) = self.offsets.groups.get(id) {
             for (topic, rows) in offsets.by_topic() {
                 seen += rows.len();
-                if group.is_subscribed_to(topic) {
+                if group.is_some_and(|group| group.is_subscribed_to(topic)) {
                     kept += rows.len();
                     continue;
                 }
@@ -73,7 +90,8 @@ impl Groups {
                 }
             }
         }
-        let is_over = kept == 0 && group.is_empty() && !self.offsets.has_open_transactions(id);
+        let is_empty = group.is_none_or(Group::is_empty);
+        let is_over = kept == 0 && is_empty && !self.offsets.has_open_transactions(id);
         let cause = Cause::Retention { after_ms: retention_ms, offsets: tombstones.len() };
         if !tombstones.is_empty() {
             self.group_event(turn, id, EventKind::OffsetsExpired, None, cause.clone());
@@ -84,6 +102,12 @@ impl Groups {
             self.remove_group(turn, id);
         }
         seen
+    }
+}
+
+impl RetentionRound {
+    fn is_over(&self) -> bool {
+        self.with_offsets == 0 && self.groups == 0
     }
 }
 

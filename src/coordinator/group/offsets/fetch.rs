@@ -23,17 +23,12 @@ impl Groups {
 
     fn fetched(&self, request: &FetchOffsetsRequest) -> Result<Vec<FetchedTopic>, GroupError> {
         let group_id = request.group_id.as_str();
-        let is_known = match self.groups.get(group_id) {
-            None => false,
-            Some(Group::Classic(_)) => true,
-            Some(Group::Consumer(group)) => {
-                let member_id = request.member_id.as_deref();
-                let checked = group.check_fetch(member_id, request.member_epoch);
-                checked.map_err(|(error, _)| error)?;
-                true
-            }
-        };
-        let offsets = self.offsets.groups.get(group_id).filter(|_| is_known);
+        if let Some(Group::Consumer(group)) = self.groups.get(group_id) {
+            let member_id = request.member_id.as_deref();
+            let checked = group.check_fetch(member_id, request.member_epoch);
+            checked.map_err(|(error, _)| error)?;
+        }
+        let offsets = self.offsets.groups.get(group_id);
         let fetch = |topic: &str, partition: i32, row: Option<&StoredOffset>| {
             let unstable =
                 request.require_stable && self.offsets.is_unstable(group_id, topic, partition);

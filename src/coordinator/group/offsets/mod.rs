@@ -89,15 +89,28 @@ impl Offsets {
         self.groups.get(group)?.get(topic, partition)
     }
 
-    /// Under which a group's name is kept here, and in a map of the same seed.
-    pub fn hash_of(&self, group: &str) -> u64 {
-        self.hash.hash_one(group)
+    pub fn has_group(&self, group: &str) -> bool {
+        self.groups.contains_key(group)
     }
 
-    /// `group` is the name's hash and the name; `name` gives it as it is kept elsewhere.
+    /// As it is kept here.
+    pub fn name_of(&self, group: &str) -> Option<&Arc<str>> {
+        self.groups.get_key_value(group).map(|(name, _)| name)
+    }
+
+    /// Groups with offsets.
+    pub fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    pub fn group_names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.groups.keys()
+    }
+
+    /// `name` gives the group's as it is kept elsewhere, or a new one.
     pub fn put(
         &mut self,
-        group: (u64, &str),
+        group: &str,
         name: impl FnOnce() -> Arc<str>,
         topic: &str,
         partition: i32,
@@ -110,11 +123,12 @@ impl Offsets {
 
     fn put_row(
         &mut self,
-        (hash, group): (u64, &str),
+        group: &str,
         name: impl FnOnce() -> Arc<str>,
         topic: &str,
         row: StoredOffset,
     ) {
+        let hash = self.hash.hash_one(group);
         let found = self.groups.raw_entry_mut_v1().from_key_hashed_nocheck(hash, group);
         let offsets = match found {
             RawEntryMut::Occupied(offsets) => offsets.into_mut(),

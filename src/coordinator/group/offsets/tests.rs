@@ -1,6 +1,6 @@
 //! Committed offsets: who may commit, what is shown, transactions, what time and topics take away.
 
-use super::super::answer::Answer;
+use super::super::answer::{Answer, ListedGroup};
 use super::super::input::*;
 use super::super::testing::*;
 use super::super::*;
@@ -27,6 +27,64 @@ fn a_simple_consumer_commits_and_reads_back_over_a_restart() {
     assert_eq!(b.commit(committing("g", "", -1, 2)), Ok(()));
     let cause = Cause::OffsetMoved { topic: "t".into(), partition: 0, from: 9, to: 2 };
     assert_eq!(b.causes(EventKind::OffsetsReset), [&cause]);
+}
+
+/// It is in the table of offsets alone until a request wants more of it than that: nobody can tell, after a restart
+/// either.
+#[test]
+fn who_has_offsets_and_nothing_else_is_a_group_for_every_request() {
+    let ask = |b: &mut Bench, input: &dyn Fn(RequestId) -> Input| {
+        let from = b.request(input);
+        b.answer(from).expect("it is answered at once")
+    };
+    for restarts in [false, true] {
+        let mut b = bench();
+        for group in ["a", "b", "c", "d", "e"] {
+            b.commit(committing(group, "", -1, 5)).unwrap();
+        }
+        b.stable("f", 1);
+        b.commit(committing("g", "", -1, 5)).unwrap();
+        if restarts {
+            b.reload();
+        }
+        assert_eq!(b.groups.counts(), GroupCounts { classic: 7, consumer: 0, offsets: 6 });
+        let list = |from| Input::List { from, request: ListRequest::default() };
+        let Answer::List(listed) = ask(&mut b, &list) else { panic!("a list") };
+        let shown = |group: &ListedGroup| format!("{} {}", group.group_id, group.state);
+        let expected =
+            ["a Empty", "b Empty", "c Empty", "d Empty", "e Empty", "f Stable", "g Empty"];
+        assert_eq!(listed.iter().map(shown).collect::<Vec<_>>(), expected);
+        let describe = |from| Input::Describe { from, group_id: s("a") };
+        let Answer::Describe(a) = ask(&mut b, &describe) else { panic!("a description") };
+        assert_eq!((a.error, a.state), (None, "Empty"));
+        let delete = |from| Input::Delete { from, client: client("x"), group_id: s("b") };
+        assert_eq!(ask(&mut b, &delete), Answer::Delete(Ok(())));
+        assert_eq!((b.state("b"), b.fetch("b", false)), ("Dead", Ok(-1)));
+        // Its last offset is deleted: it is a group until the next round of retention.
+        let request = DeleteOffsetsRequest { group_id: s("c"), topics: vec![(s("t"), vec![0])] };
+        let delete_offsets = |from| {
+            let request = request.clone();
+            Input::DeleteOffsets { from, client: client("x"), request }
+        };
+        assert!(matches!(ask(&mut b, &delete_offsets), Answer::DeleteOffsets(Ok(_))));
+        assert_eq!((b.state("c"), b.fetch("c", false)), ("Empty", Ok(-1)));
+        // A member comes: it has the offsets.
+        let members = b.stable("d", 1);
+        assert_eq!(b.fetch("d", false), Ok(5));
+        let id = &*members[0].member_id;
+        assert_eq!(b.commit(committing("d", id, members[0].generation, 6)), Ok(()));
+        assert_eq!(b.commit(committing("d", "", -1, 7)), Err(UnknownMemberId));
+        assert_eq!(b.commit(committing("e", "m", 3, 7)), Err(UnknownMemberId));
+        assert_eq!(b.commit(committing("e", "", -1, 7)), Ok(()));
+        b.reload();
+        let both = (b.fetch("d", false), b.fetch("e", false));
+        assert_eq!((both, b.state("b"), b.state("e")), ((Ok(6), Ok(7)), "Dead", "Empty"));
+        // Nobody comes any more, and all of it goes.
+        b.pass(9 * DAY_MS);
+        assert_eq!(b.groups.counts(), GroupCounts::default());
+        b.reload();
+        assert_eq!(b.groups.counts(), GroupCounts::default());
+    }
 }
 
 #[test]

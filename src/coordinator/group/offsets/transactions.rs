@@ -54,8 +54,7 @@ impl Offsets {
                         .get(&group, &topic, partition)
                         .is_some_and(|committed| committed.order > row.order);
                     if committed && !newer {
-                        let hash = self.hash_of(&group);
-                        self.put_row((hash, &group), || group.clone(), &topic, row);
+                        self.put_row(&group, || group.clone(), &topic, row);
                     }
                 }
             }
