@@ -227,6 +227,10 @@ pub struct PhaseReport {
     pub consumed_mb_per_s: f64,
     pub ack: Option<Percentiles>,
     pub end_to_end: Option<Percentiles>,
+    /// Median over its seconds of each second's 99th percentile of `ack`: one pause of the machine moves the
+    /// phase's own percentile, and not this.
+    #[serde(default)]
+    pub ack_p99_us_of_median_second: Option<f64>,
     pub broker_cpu_percent: Option<f64>,
 }
 

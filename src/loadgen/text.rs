@@ -237,7 +237,8 @@ impl Report {
         if self.phases.iter().filter(|p| p.measured).count() < 2 {
             return;
         }
-        let _ = writeln!(out, "\nphases          intended/s    produced/s  ack p50 / p99 / p99.9");
+        out.push_str("\nphases          intended/s    produced/s  ");
+        out.push_str("ack p50 / p99 / p99.9, p99 of the median second\n");
         for p in self.phases.iter().filter(|p| p.measured) {
             let rate = match p.rate {
                 None => "full".to_string(),
@@ -245,7 +246,9 @@ impl Report {
                 Some((from, to)) => format!("{}-{}", grouped(from as u64), grouped(to as u64)),
             };
             let per_s = grouped(p.produced_records_per_s.round() as u64);
-            let _ = writeln!(out, "  {:<10} {rate:>15} {per_s:>13}  {}", p.name, three(&p.ack));
+            let median = p.ack_p99_us_of_median_second.map_or("-".to_string(), latency);
+            let three = three(&p.ack);
+            let _ = writeln!(out, "  {:<10} {rate:>15} {per_s:>13}  {three}, {median}", p.name);
         }
     }
 

@@ -147,6 +147,7 @@ fn phase(shape: &Shape, name: &str, from_s: f64, to_s: f64, factor: f64) -> Phas
         consumed_mb_per_s: rate * RECORD_BYTES / 1e6,
         ack: Some(percentiles(shape.ack_us, (rate * (to_s - from_s)) as u64, 1.0)),
         end_to_end: Some(percentiles(shape.ack_us * 1.15, 1000, 1.0)),
+        ack_p99_us_of_median_second: None,
         broker_cpu_percent: Some(shape.cpu_percent * factor),
     }
 }

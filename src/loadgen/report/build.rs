@@ -130,6 +130,7 @@ impl Inputs<'_> {
                 consumed_mb_per_s: counts.consumed_bytes as f64 / seconds / 1e6,
                 ack: latency(Latency::Ack),
                 end_to_end: latency(Latency::EndToEnd),
+                ack_p99_us_of_median_second: median_second(&self.ticks, from_s, from_s + seconds),
                 broker_cpu_percent: self.spans_cpu.get(i).and_then(CpuUse::broker_percent),
             }
         });
@@ -249,6 +250,16 @@ fn configuration(control: &Control) -> Configuration {
         fetch_bytes: w.fetch_bytes,
         seed: w.seed,
     }
+}
+
+/// The 99th percentile of the median of the seconds that lie between these two.
+fn median_second(ticks: &[Tick], from_s: f64, to_s: f64) -> Option<f64> {
+    // A tick says when it ended.
+    let within = ticks.iter().filter(|t| t.at_s > from_s + 0.5 && t.at_s <= to_s + 0.5);
+    let mut p99s: Vec<f64> = within.filter_map(|t| Some(t.ack?.p99_us)).collect();
+    p99s.sort_by(f64::total_cmp);
+    let (half, upper) = (p99s.len().checked_sub(1)? / 2, p99s.len() / 2);
+    Some((p99s[half] + p99s[upper]) / 2.0)
 }
 
 /// Quantiles that halve the rest each time, eight between two halvings: as a percentile plot needs them.
