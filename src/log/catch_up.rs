@@ -48,6 +48,8 @@ struct Window {
 pub(super) struct Reading<'a> {
     counters: &'a ShardCounters,
     bytes: usize,
+    /// A shard writes now.
+    pub(super) beside_writes: bool,
     _under_way: Held<'a>,
 }
 
@@ -111,11 +113,6 @@ impl CatchUp {
         self.own().catch_up_limit.set(give_way.limit().unwrap_or(0));
     }
 
-    /// Whether a shard writes now.
-    pub(super) fn is_beside_writes(&self) -> bool {
-        self.limit(now()).is_some()
-    }
-
     /// The least that a shard that writes allows; `None`: nobody writes.
     fn limit(&self, now: Instant) -> Option<u64> {
         let in_use = |c: &&Arc<ShardCounters>| {
@@ -139,9 +136,9 @@ impl CatchUp {
 
     /// Waits for its time.
     pub(super) async fn begin(&self, bytes: usize) -> Reading<'_> {
-        loop {
+        let beside_writes = loop {
             let now = now();
-            let Some(limit) = self.limit(now) else { break };
+            let Some(limit) = self.limit(now) else { break false };
             let rested = Duration::from_nanos(now.0 % REST_EVERY.as_nanos() as u64);
             let next = match rested < REST_FOR {
                 true => now + (REST_FOR - rested),
@@ -151,12 +148,12 @@ impl CatchUp {
                 let takes = bytes as u128 * 1_000_000_000 / limit as u128;
                 let from = next.0.max(now.0.saturating_sub(LATE_MAX.as_nanos() as u64));
                 self.next.set(Instant(from) + Duration::from_nanos(takes as u64));
-                break;
+                break true;
             }
             sleep_until(next.min(now + LOOK_AGAIN)).await;
-        }
+        };
         let counters = self.own();
         counters.catch_up_at_ns.set(now().0);
-        Reading { counters, bytes, _under_way: counters.catch_up_reads.hold() }
+        Reading { counters, bytes, beside_writes, _under_way: counters.catch_up_reads.hold() }
     }
 }

@@ -48,9 +48,9 @@ fn reads_beside_no_writes_begin_at_once() {
     Simulation::new(1).run(async {
         let (a, b) = two_shards();
         write(&b, 100, Duration::from_micros(500)).await;
-        assert!(a.is_beside_writes(), "shards share the device");
+        assert!(a.begin(MIB).await.beside_writes, "shards share the device");
         sleep(Duration::from_secs(1)).await;
-        assert!(!a.is_beside_writes());
+        assert!(!a.begin(MIB).await.beside_writes);
         for _ in 0..20_000 {
             // Over two rests, and the limit that was.
             let before = now();

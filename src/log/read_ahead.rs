@@ -53,8 +53,8 @@ impl ReadMeans {
         length: usize,
     ) -> std::io::Result<ReadBuf> {
         let _turn = self.turn(length).await;
-        let _reading = self.catch_up.begin(length).await;
-        match self.catch_up.is_beside_writes() {
+        let reading = self.catch_up.begin(length).await;
+        match reading.beside_writes {
             true => file.read_in_steps(position, length, CATCH_UP_STEP_BYTES).await,
             false => file.read_at(position, length).await,
         }

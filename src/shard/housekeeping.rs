@@ -9,6 +9,7 @@ use futures::stream::FuturesUnordered;
 
 use super::Shard;
 use crate::limits;
+use crate::partition::Partition;
 use crate::runtime::{self, sleep, wall_clock_ms, yield_if_needed};
 use crate::types::{Offset, TopicPartition};
 
@@ -62,23 +63,25 @@ impl Shard {
     /// lately keep their share at most, so that others have room; when it is exceeded, all do.
     fn bound_tail_memory(&self) {
         let open: Vec<_> = self.all_partitions().into_iter().filter(|p| p.is_open()).collect();
-        open.iter().for_each(|p| p.forget_ahead());
-        let used: usize = open.iter().map(|p| p.tail_memory_bytes()).sum();
-        let budget = self.memory.tails_max();
-        let exceeded = used > budget;
-        if self.memory.were_tails_short() || exceeded {
-            let share = budget / open.len().max(1);
-            for p in &open {
-                if exceeded || !p.tail_used.get() {
-                    p.shrink_tail(share);
-                }
-            }
-        }
+        let count = |p: &Partition| {
+            p.tail_counted.set(p.tail_memory_bytes());
+            p.tail_counted.get()
+        };
         let mut used = 0;
         for p in &open {
-            p.tail_used.set(false);
-            p.tail_counted.set(p.tail_memory_bytes());
-            used += p.tail_counted.get();
+            p.forget_ahead();
+            used += count(p);
+        }
+        let budget = self.memory.tails_max();
+        let exceeded = used > budget;
+        let short = self.memory.were_tails_short() || exceeded;
+        let share = budget / open.len().max(1);
+        for p in &open {
+            if !p.tail_used.replace(false) && short || exceeded {
+                used -= p.tail_counted.get();
+                p.shrink_tail(share);
+                used += count(p);
+            }
         }
         self.memory.set_tails(used);
     }
