@@ -103,6 +103,27 @@ impl Drop for Polled {
 pub struct Listener {
     polled: Polled,
     local: SocketAddr,
+    /// What this host does on its networks, where that is not what the sockets of this listener begin with.
+    for_others: Option<Vec<u8>>,
+}
+
+/// A connection that stays within this machine has no network to be gentle with. A host that has BBR for its
+/// networks would pace it all the same, by a timer for every few packets.
+const WITHIN_THE_MACHINE: &[u8] = b"reno";
+
+/// From here on `socket`, and what it accepts, is not paced. What it was, if that is something else; a system
+/// that does not let us leaves it as it is.
+fn unpaced(socket: &Socket) -> Option<Vec<u8>> {
+    let mut before = socket.tcp_congestion().ok()?;
+    // The kernel gives its name at full length, with zeros at the end.
+    before.truncate(before.iter().position(|b| *b == 0).unwrap_or(before.len()));
+    (before != WITHIN_THE_MACHINE).then_some(())?;
+    socket.set_tcp_congestion(WITHIN_THE_MACHINE).ok()?;
+    Some(before)
+}
+
+fn is_within_the_machine(local: SocketAddr, peer: SocketAddr) -> bool {
+    peer.ip().to_canonical().is_loopback() || peer.ip() == local.ip()
 }
 
 fn new_socket(addr: SocketAddr) -> io::Result<Socket> {
@@ -136,9 +157,10 @@ impl Listener {
         let socket = new_socket(addr)?;
         set_reuse_port(&socket)?;
         socket.bind(&addr.into())?;
+        let for_others = unpaced(&socket);
         socket.listen(ACCEPT_BACKLOG)?;
         let local = socket_addr(socket.local_addr()?)?;
-        Ok(Listener { polled: Polled::new(socket)?, local })
+        Ok(Listener { polled: Polled::new(socket)?, local, for_others })
     }
 
     pub fn local_addr(&self) -> SocketAddr {
@@ -157,6 +179,12 @@ impl Listener {
             match Polled::new(socket).and_then(Stream::new) {
                 Ok(stream) => {
                     let peer = stream.peer_addr();
+                    if let Some(theirs) = &self.for_others
+                        && !is_within_the_machine(stream.local_addr(), peer)
+                    {
+                        // The host's own choice is always allowed; the connection may be gone.
+                        let _ = stream.shared.polled.socket.set_tcp_congestion(theirs);
+                    }
                     return Ok((stream, peer));
                 }
                 Err(error) => tracing::debug!("a connection was gone when accepted: {error}"),
@@ -204,6 +232,9 @@ impl Stream {
 
     pub async fn connect(addr: SocketAddr) -> io::Result<Stream> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        if addr.ip().to_canonical().is_loopback() {
+            unpaced(&socket);
+        }
         let polled = Polled::new(socket)?;
         match polled.socket.connect(&addr.into()) {
             Ok(()) => {}
@@ -325,4 +356,48 @@ fn receive(fd: RawFd, buf: &mut [u8]) -> io::Result<usize> {
     // SAFETY: `buf` lives through the call, which writes at most its length.
     let n = unsafe { libc::recv(fd, buf.as_mut_ptr().cast(), buf.len(), libc::MSG_DONTWAIT) };
     if n < 0 { Err(io::Error::last_os_error()) } else { Ok(n as usize) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::executor::{ExecutorSpec, block_on};
+    use super::*;
+
+    fn congestion(socket: &Socket) -> Vec<u8> {
+        let name = socket.tcp_congestion().unwrap();
+        name.into_iter().take_while(|b| *b != 0).collect()
+    }
+
+    #[test]
+    fn within_the_machine_nothing_is_paced_and_elsewhere_the_host_decides() {
+        let hosts_own = congestion(&new_socket("127.0.0.1:0".parse().unwrap()).unwrap());
+        let connected = async {
+            let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let client = Stream::connect(listener.local_addr()).await.unwrap();
+            let (accepted, _) = listener.accept().await.unwrap();
+            for stream in [&client, &accepted] {
+                assert_eq!(congestion(&stream.shared.polled.socket), WITHIN_THE_MACHINE);
+            }
+            // As for a peer on a network.
+            if let Some(theirs) = &listener.for_others {
+                let socket = &accepted.shared.polled.socket;
+                socket.set_tcp_congestion(theirs).unwrap();
+                assert_eq!(congestion(socket), *theirs);
+            }
+            listener.for_others
+        };
+        let for_others = block_on(ExecutorSpec::unpinned("congestion"), || connected).unwrap();
+        assert_eq!(for_others.as_deref().unwrap_or(WITHIN_THE_MACHINE), hosts_own);
+    }
+
+    #[test]
+    fn a_peer_with_our_own_address_is_within_the_machine() {
+        let within = |local: &str, peer: &str| {
+            is_within_the_machine(local.parse().unwrap(), peer.parse().unwrap())
+        };
+        assert!(within("127.0.0.1:9092", "127.0.0.7:5") && within("[::1]:9092", "[::1]:5"));
+        assert!(within("[::ffff:127.0.0.1]:9092", "[::ffff:127.0.0.1]:5"));
+        assert!(within("10.0.0.1:9092", "10.0.0.1:5"));
+        assert!(!within("10.0.0.1:9092", "10.0.0.2:5"));
+    }
 }
