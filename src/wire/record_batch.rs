@@ -2,7 +2,7 @@
 //! message sets are refused with the reason (Kafka 4 dropped them, KIP-724).
 
 use super::error_code;
-use super::record_scan::{self, Keys};
+use super::record_scan::{self, Keys, Scan};
 use super::records;
 use crate::types::{Compression, Offset, TimestampType};
 
@@ -134,15 +134,41 @@ const CRC_FROM: usize = 21;
 /// That `bytes` is one whole batch with the right CRC, whoever wrote it: what recovery asks of a
 /// stored batch. Offsets, counts and records are not looked at.
 pub fn check_crc(batch: &[u8]) -> Result<BatchHeader, BatchError> {
-    let header = BatchHeader::parse(batch)?;
-    if batch.len() < header.size_bytes() {
-        return Err(BatchError::Truncated { have: batch.len(), need: header.size_bytes() });
-    }
-    let computed = crc32c::crc32c(&batch[CRC_FROM..header.size_bytes()]);
-    if computed != header.crc {
-        return Err(BatchError::BadCrc { stored: header.crc, computed });
-    }
+    let (header, body) = parse_whole(batch)?;
+    check_crc_and(&header, batch, body, &mut |_| {})?;
     Ok(header)
+}
+
+/// The header of a batch that is all there, and its records as they are stored.
+fn parse_whole(batch: &[u8]) -> Result<(BatchHeader, &[u8]), BatchError> {
+    let header = BatchHeader::parse(batch)?;
+    let need = header.size_bytes();
+    match batch.get(HEADER_BYTES..need) {
+        Some(body) => Ok((header, body)),
+        None => Err(BatchError::Truncated { have: batch.len(), need }),
+    }
+}
+
+/// So much of a batch is looked at while it is in the processor's nearer cache from its CRC.
+const PIECE_BYTES: usize = 128 * 1024;
+
+/// Also shows the records to `look`, piece by piece: whether they are what the producer wrote is known only
+/// at the end.
+fn check_crc_and(
+    header: &BatchHeader,
+    batch: &[u8],
+    body: &[u8],
+    look: &mut dyn FnMut(&[u8]),
+) -> Result<(), BatchError> {
+    let mut computed = crc32c::crc32c(&batch[CRC_FROM..HEADER_BYTES]);
+    for piece in body.chunks(PIECE_BYTES) {
+        computed = crc32c::crc32c_append(computed, piece);
+        look(piece);
+    }
+    match computed == header.crc {
+        true => Ok(()),
+        false => Err(BatchError::BadCrc { stored: header.crc, computed }),
+    }
 }
 
 /// Everything a broker checks of one batch a producer sent: length, magic, CRC, attributes,
@@ -150,9 +176,9 @@ pub fn check_crc(batch: &[u8]) -> Result<BatchHeader, BatchError> {
 /// that the records parse and fill the batch exactly. Compressed ones are decompressed (bounded)
 /// and walked the same way only when `deep`. Returns the header.
 pub fn validate(batch: &[u8], deep: bool) -> Result<BatchHeader, BatchError> {
-    let header = validate_header(batch)?;
+    let (header, seen) = validate_header(batch, Keys::Any)?;
     if header.compression() == Some(Compression::None) || deep {
-        validate_records(&header, batch, Keys::Any)?;
+        validate_records(&header, batch, Keys::Any, seen)?;
     }
     Ok(header)
 }
@@ -163,9 +189,9 @@ pub fn validate_produced(
     batch: &[u8],
     keys_required: bool,
 ) -> Result<(BatchHeader, Vec<i32>), BatchError> {
-    let header = validate_header(batch)?;
     let keys = if keys_required { Keys::Required } else { Keys::Any };
-    let keyless = validate_records(&header, batch, keys)?;
+    let (header, seen) = validate_header(batch, keys)?;
+    let keyless = validate_records(&header, batch, keys, seen)?;
     Ok((header, keyless))
 }
 
@@ -175,9 +201,17 @@ fn validate_records(
     header: &BatchHeader,
     batch: &[u8],
     keys: Keys,
+    seen: Seen,
 ) -> Result<Vec<i32>, BatchError> {
     let body = &batch[HEADER_BYTES..];
-    if record_scan::is_well(header, body, keys, records::decompressed_bytes_max(body.len()))? {
+    let well = match seen {
+        Seen::Well => true,
+        Seen::Doubtful => false,
+        Seen::NotYet => {
+            record_scan::is_well(header, body, keys, records::decompressed_bytes_max(body.len()))?
+        }
+    };
+    if well {
         return Ok(Vec::new());
     }
     let mut keyless = Vec::new();
@@ -196,8 +230,26 @@ fn validate_records(
     Ok(keyless)
 }
 
-fn validate_header(batch: &[u8]) -> Result<BatchHeader, BatchError> {
-    let header = check_crc(batch)?;
+/// What a look at the records, while their CRC was computed, has shown.
+#[derive(Clone, Copy)]
+enum Seen {
+    Well,
+    Doubtful,
+    /// They are compressed.
+    NotYet,
+}
+
+fn validate_header(batch: &[u8], keys: Keys) -> Result<(BatchHeader, Seen), BatchError> {
+    let (header, body) = parse_whole(batch)?;
+    let mut scan = Scan::new(keys);
+    let plain = header.compression() == Some(Compression::None);
+    let mut well = plain;
+    check_crc_and(&header, batch, body, &mut |piece| well = well && scan.piece(piece))?;
+    let seen = match plain {
+        true if well && scan.is_all_of(&header) => Seen::Well,
+        true => Seen::Doubtful,
+        false => Seen::NotYet,
+    };
     if batch.len() != header.size_bytes() {
         return invalid(format!(
             "{} bytes after a record batch of {}",
@@ -235,7 +287,7 @@ fn validate_header(batch: &[u8]) -> Result<BatchHeader, BatchError> {
             header.base_sequence, header.producer_id
         ));
     }
-    Ok(header)
+    Ok((header, seen))
 }
 
 fn invalid<T>(message: String) -> Result<T, BatchError> {

@@ -25,7 +25,7 @@ pub(super) fn is_well(
     limit: usize,
 ) -> Result<bool, BatchError> {
     let Some(codec) = header.compression() else { return Ok(false) };
-    let mut scan = Scan { count: 0, keys, cut: None };
+    let mut scan = Scan::new(keys);
     let mut left = limit;
     let mut too_large = false;
     let mut well = true;
@@ -38,10 +38,11 @@ pub(super) fn is_well(
     if too_large {
         return Err(BatchError::TooLarge { limit });
     }
-    Ok(well && scan.cut.is_none() && scan.count == header.record_count)
+    Ok(well && scan.is_all_of(header))
 }
 
-struct Scan {
+/// The look at records that come piece by piece.
+pub(super) struct Scan {
     /// Records so far: the next one's offset delta.
     count: i32,
     keys: Keys,
@@ -66,7 +67,17 @@ enum Length {
 }
 
 impl Scan {
-    fn piece(&mut self, mut piece: &[u8]) -> bool {
+    pub fn new(keys: Keys) -> Scan {
+        Scan { count: 0, keys, cut: None }
+    }
+
+    /// Whether what came was all that `header` says, when no piece was wrong.
+    pub fn is_all_of(&self, header: &BatchHeader) -> bool {
+        self.cut.is_none() && self.count == header.record_count
+    }
+
+    /// The next bytes of the records; false when they are wrong: then there is no next.
+    pub fn piece(&mut self, mut piece: &[u8]) -> bool {
         if let Some(mut record) = self.cut.take() {
             match record.take(self, &mut piece) {
                 Some(true) => self.count += 1,
@@ -91,6 +102,11 @@ impl Scan {
 
     fn run<'a>(&mut self, mut bytes: &'a [u8]) -> Ran<'a> {
         while !bytes.is_empty() {
+            if let Some(total) = self.glance(bytes) {
+                self.count += 1;
+                bytes = &bytes[total..];
+                continue;
+            }
             let (from, total) = match length(bytes) {
                 Length::Known(from, total) => (from, total),
                 Length::Cut => return Ran::Left(bytes),
@@ -105,6 +121,31 @@ impl Scan {
             bytes = rest;
         }
         Ran::All
+    }
+
+    /// The size of a record that is as most are: whole and well, its numbers of one byte or two (its place
+    /// of three), without headers. `None` says nothing of it.
+    #[inline(always)]
+    fn glance(&self, bytes: &[u8]) -> Option<usize> {
+        let head: &[u8; HEAD_BYTES] = bytes.first_chunk()?;
+        let (len, at) = short(head, 0)?;
+        let total = at + field_bytes(len)?;
+        let (_, at) = short(head, at + 1)?;
+        let (place, at) = short_of_three(head, at)?;
+        let (key, at) = short(head, at)?;
+        if place != self.count as u32 * 2 || (key == NULL && self.keys == Keys::Required) {
+            return None;
+        }
+        let value_at = at + field_bytes(key)?;
+        let &[first, second] = bytes.get(value_at..)?.first_chunk::<2>()?;
+        let (value, value_from) = match (first < 0x80, second < 0x80) {
+            (true, _) => (u32::from(first), value_at + 1),
+            (false, true) => (u32::from(first & 0x7f) | u32::from(second) << 7, value_at + 2),
+            (false, false) => return None,
+        };
+        let end = value_from + field_bytes(value)?;
+        // The header count, which is the last byte when it is zero.
+        (end + 1 == total && bytes.get(end) == Some(&0)).then_some(total)
     }
 
     /// `None`: not as it must be.
@@ -235,6 +276,45 @@ impl CutRecord {
     }
 }
 
+/// What `glance` has of a record at hand: its numbers up to the key's length take eleven bytes at most.
+const HEAD_BYTES: usize = 16;
+
+/// The length of a field that is null, before its sign is unfolded.
+const NULL: u32 = 1;
+
+/// The bytes of a field, by its length as it is written.
+#[inline(always)]
+fn field_bytes(len: u32) -> Option<usize> {
+    match len {
+        NULL => Some(0),
+        _ => (len & 1 == 0).then_some(len as usize / 2),
+    }
+}
+
+/// A number of one byte or two, as it is written, and where it ends.
+#[inline(always)]
+fn short(head: &[u8; HEAD_BYTES], at: usize) -> Option<(u32, usize)> {
+    // The mask spares a check that `at` is within: it is, and else a wrong number would only be looked at
+    // more closely.
+    let first = head[at % HEAD_BYTES];
+    if first < 0x80 {
+        return Some((first.into(), at + 1));
+    }
+    let second = head[(at + 1) % HEAD_BYTES];
+    (second < 0x80).then(|| (u32::from(first & 0x7f) | u32::from(second) << 7, at + 2))
+}
+
+/// As `short`, of three at most: places in a batch of more than 8,192 records.
+#[inline(always)]
+fn short_of_three(head: &[u8; HEAD_BYTES], at: usize) -> Option<(u32, usize)> {
+    short(head, at).or_else(|| {
+        let low = u32::from(head[at % HEAD_BYTES] & 0x7f)
+            | u32::from(head[(at + 1) % HEAD_BYTES] & 0x7f) << 7;
+        let third = head[(at + 2) % HEAD_BYTES];
+        (third < 0x80).then(|| (low | u32::from(third) << 14, at + 3))
+    })
+}
+
 const VARINT_BYTES: usize = 5;
 const VARLONG_BYTES: usize = 10;
 
@@ -288,160 +368,4 @@ fn skip(record: &[u8], at: usize, len: i64) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::record_batch::HEADER_BYTES;
-    use super::super::records::{BatchBuilder, for_each_record};
-    use super::*;
-
-    const CODECS: [Compression; 5] = [
-        Compression::None,
-        Compression::Gzip,
-        Compression::Snappy,
-        Compression::Lz4,
-        Compression::Zstd,
-    ];
-
-    /// Records of all shapes, some larger than a piece of any codec.
-    fn batch(codec: Compression, random: &mut fastrand::Rng) -> Vec<u8> {
-        let mut builder = BatchBuilder::new(codec);
-        for i in 0..random.i64(1..60) {
-            let value_len =
-                [0, 5, 100, 3000, 70_000, 300_000][random.usize(..6) * random.usize(..2)];
-            let value: Vec<u8> = (0..value_len).map(|_| random.u8(b'a'..b'e')).collect();
-            let key = [None, Some(&value[..value_len.min(9)])][random.usize(..2)];
-            let headers = [("name", Some(&b"value"[..])), ("", None)];
-            let value = [None, Some(&value[..])][random.usize(..2)];
-            builder.push(i * random.i64(-9..9_000_000), key, value, &headers[random.usize(..3)..]);
-        }
-        builder.finish()
-    }
-
-    fn scanned(batch: &[u8], keys: Keys) -> bool {
-        let header = BatchHeader::parse(batch).unwrap();
-        is_well(&header, &batch[HEADER_BYTES..], keys, 64 << 20) == Ok(true)
-    }
-
-    /// What the walk says: all well, and a record without a key.
-    fn walked(batch: &[u8]) -> (bool, bool) {
-        let (mut count, mut keyless) = (0, false);
-        let walk = for_each_record(batch, &mut |record| {
-            let right = record.offset_delta == count;
-            count += i32::from(right);
-            keyless |= record.key.is_none();
-            right
-        });
-        let wanted = BatchHeader::parse(batch).unwrap().record_count;
-        (walk.is_ok() && count == wanted, keyless)
-    }
-
-    #[test]
-    fn what_is_well_is_seen_at_once() {
-        let mut random = fastrand::Rng::with_seed(1);
-        for codec in CODECS {
-            for _ in 0..20 {
-                let batch = batch(codec, &mut random);
-                let (well, keyless) = walked(&batch);
-                assert!(well && scanned(&batch, Keys::Any), "{codec:?}");
-                assert_eq!(scanned(&batch, Keys::Required), !keyless);
-            }
-        }
-    }
-
-    #[test]
-    fn nothing_passes_that_the_walk_refuses() {
-        let mut random = fastrand::Rng::with_seed(2);
-        let mut refused = 0;
-        for round in 0..2000 {
-            let mut builder = BatchBuilder::new(CODECS[round % 5]);
-            for i in 0..3 {
-                builder.push(i, None, Some(&[7; 20]), &[("k", Some(b"v"))]);
-            }
-            let mut batch = builder.finish();
-            for _ in 0..random.usize(1..3) {
-                let at = random.usize(HEADER_BYTES - 1..batch.len());
-                batch[at] = random.u8(..);
-            }
-            // Cut here and there, with a length that says so.
-            if round % 3 == 0 {
-                batch.truncate(random.usize(HEADER_BYTES..batch.len()));
-                let length = (batch.len() as i32 - 12).to_be_bytes();
-                batch[8..12].copy_from_slice(&length);
-            }
-            let (well, _) = walked(&batch);
-            refused += usize::from(!well);
-            assert_eq!(scanned(&batch, Keys::Any), well, "round {round}");
-        }
-        assert!(refused > 500, "{refused}");
-    }
-
-    /// As `is_well` would, of an uncompressed batch that comes in pieces of `step` bytes.
-    fn scanned_in_pieces(batch: &[u8], keys: Keys, step: usize) -> bool {
-        let mut scan = Scan { count: 0, keys, cut: None };
-        let body = &batch[HEADER_BYTES..];
-        let count = BatchHeader::parse(batch).unwrap().record_count;
-        body.chunks(step).all(|piece| scan.piece(piece))
-            && scan.cut.is_none()
-            && scan.count == count
-    }
-
-    #[test]
-    fn a_record_may_be_cut_anywhere() {
-        let mut random = fastrand::Rng::with_seed(3);
-        for _ in 0..5 {
-            let batch = batch(Compression::None, &mut random);
-            let (_, keyless) = walked(&batch);
-            for step in [1, 2, 7, 1000] {
-                assert!(scanned_in_pieces(&batch, Keys::Any, step), "{step}");
-                assert_eq!(scanned_in_pieces(&batch, Keys::Required, step), !keyless, "{step}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_cut_record_is_refused_as_a_whole_one_is() {
-        let mut random = fastrand::Rng::with_seed(4);
-        let mut refused = 0;
-        for round in 0..3000 {
-            let mut builder = BatchBuilder::new(Compression::None);
-            for i in 0..3 {
-                let headers = [("k", Some(&b"v"[..])), ("", None)];
-                builder.push(i, Some(b"key"), Some(&[7; 20]), &headers[..random.usize(..3)]);
-            }
-            let mut batch = builder.finish();
-            let at = random.usize(HEADER_BYTES..batch.len());
-            batch[at] = random.u8(..);
-            if round % 3 == 0 {
-                batch.truncate(random.usize(HEADER_BYTES..batch.len()));
-                let length = (batch.len() as i32 - 12).to_be_bytes();
-                batch[8..12].copy_from_slice(&length);
-            }
-            let well = walked(&batch).0;
-            refused += usize::from(!well);
-            for step in [1, 3, 10] {
-                assert_eq!(scanned_in_pieces(&batch, Keys::Any, step), well, "{round}, {step}");
-            }
-        }
-        assert!(refused > 500, "{refused}");
-    }
-
-    /// More than may be: an error, not a reason for a closer look, which would take the memory.
-    #[test]
-    fn beyond_the_bound_is_an_error() {
-        for codec in CODECS {
-            let mut builder = BatchBuilder::new(codec);
-            builder.push(0, None, Some(&[7; 300_000]), &[]);
-            let batch = builder.finish();
-            let header = BatchHeader::parse(&batch).unwrap();
-            let seen = is_well(&header, &batch[HEADER_BYTES..], Keys::Any, 200_000);
-            match codec {
-                Compression::None => assert_eq!(seen, Ok(true)),
-                _ => assert_eq!(seen, Err(BatchError::TooLarge { limit: 200_000 }), "{codec:?}"),
-            }
-            let cut = &batch[HEADER_BYTES..batch.len() - 9];
-            if !matches!(codec, Compression::None) {
-                let seen = is_well(&header, cut, Keys::Any, 64 << 20);
-                assert!(matches!(seen, Err(BatchError::Invalid(_))), "{codec:?}: {seen:?}");
-            }
-        }
-    }
-}
+mod tests;
