@@ -156,6 +156,22 @@ pub async fn handle(router: &Router, request: Request) -> Result<Reply, String> 
     }
     let key = ApiKey::try_from(cx.api_key).map_err(|_| format!("unknown API {}", cx.api_key))?;
     match key {
+        ApiKey::Fetch => fetch::handle(cx, router, &frame.body).await,
+        ApiKey::Heartbeat => {
+            serve!(cx, frame, HeartbeatRequest, |r| heartbeat::handle(cx, router, r))
+        }
+        // Each connection has room for the largest of these in its task: not for the rare ones.
+        _ => Box::pin(handle_rare(cx, router, frame, key)).await,
+    }
+}
+
+async fn handle_rare(
+    cx: &RequestContext,
+    router: &Router,
+    frame: &frame::Request,
+    key: ApiKey,
+) -> Result<Reply, String> {
+    match key {
         ApiKey::ApiVersions => {
             serve!(cx, frame, ApiVersionsRequest, async |r| { api_versions::handle(cx, router, r) })
         }
@@ -179,7 +195,6 @@ pub async fn handle(router: &Router, request: Request) -> Result<Reply, String> 
         ApiKey::CreatePartitions => {
             serve!(cx, frame, CreatePartitionsRequest, |r| create_partitions::handle(cx, router, r))
         }
-        ApiKey::Fetch => fetch::handle(cx, router, &frame.body).await,
         ApiKey::FindCoordinator => {
             serve!(cx, frame, FindCoordinatorRequest, |r| find_coordinator::handle(cx, router, r))
         }
@@ -188,9 +203,6 @@ pub async fn handle(router: &Router, request: Request) -> Result<Reply, String> 
         }
         ApiKey::SyncGroup => {
             serve!(cx, frame, SyncGroupRequest, |r| sync_group::handle(cx, router, r))
-        }
-        ApiKey::Heartbeat => {
-            serve!(cx, frame, HeartbeatRequest, |r| heartbeat::handle(cx, router, r))
         }
         ApiKey::LeaveGroup => {
             serve!(cx, frame, LeaveGroupRequest, |r| leave_group::handle(cx, router, r))
