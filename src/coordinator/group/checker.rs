@@ -7,6 +7,8 @@
 //! end, with the faults over, every client is in one generation and all partitions are read; and when all are
 //! dead, nothing is left after the retention.
 
+mod faults;
+
 use std::collections::{BTreeMap, HashMap};
 
 use super::answer::{Answer, JoinAnswer};
@@ -17,6 +19,9 @@ use super::*;
 
 const PARTITIONS: i32 = 7;
 const SESSION_MS: i64 = 6000;
+const REBALANCE_MS: i64 = 20_000;
+/// Who joins waits for the first members of a group, or for those that were there before; who syncs, for the leader.
+const WAIT_MS_MAX: i64 = 2 * REBALANCE_MS + 2000;
 /// Short: a group that nobody is in for so long, and that is not seldom, loses its offsets.
 const RETENTION_MS: i64 = 20_000;
 
@@ -44,6 +49,11 @@ struct Reader {
     heard_ms: Option<i64>,
     /// Its join or sync was not answered at once.
     waits: bool,
+    asked_ms: i64,
+    /// Until then it beats and does nothing else: it does not hear that it has to join, nor does it sync.
+    deaf_until_ms: i64,
+    /// It was called, and did not come.
+    ignored_a_call: bool,
 }
 
 struct World {
@@ -140,19 +150,27 @@ impl World {
         }
         match self.readers[n].doing.clone() {
             Doing::Nothing => self.join(n),
-            Doing::Joining(from) => {
-                if let Some(Answer::Join(answer)) = self.bench.answer(from) {
+            Doing::Joining(from) => match self.bench.answers.get(&from) {
+                None => self.not_for_ever(n),
+                Some(Answer::Join(answer)) if answer.error.is_none() && self.is_deaf(n) => {
+                    let (id, generation) = (answer.member_id.to_string(), answer.generation);
+                    self.readers[n].ignored_a_call = true;
+                    let _ = self.beat(n, id, generation);
+                }
+                Some(Answer::Join(_)) => {
+                    let Some(Answer::Join(answer)) = self.bench.answer(from) else { return };
                     self.joined(n, answer);
                 }
-            }
-            Doing::Syncing(from, joined) => {
-                if let Some(Answer::Sync(answer)) = self.bench.answer(from) {
-                    match answer.error {
-                        None => self.assigned(n, &joined, &answer.assignment),
-                        Some(error) => self.failed(n, error),
-                    }
-                }
-            }
+                other => panic!("{other:?}"),
+            },
+            Doing::Syncing(from, joined) => match self.bench.answer(from) {
+                None => self.not_for_ever(n),
+                Some(Answer::Sync(answer)) => match answer.error {
+                    None => self.assigned(n, &joined, &answer.assignment),
+                    Some(error) => self.failed(n, error),
+                },
+                other => panic!("{other:?}"),
+            },
             Doing::Reading => self.read(n),
         }
     }
@@ -162,7 +180,7 @@ impl World {
         let request = JoinRequest {
             instance_id: reader.instance.as_deref().map(s),
             session_timeout_ms: SESSION_MS as i32,
-            rebalance_timeout_ms: 20_000,
+            rebalance_timeout_ms: REBALANCE_MS as i32,
             ..joining("g", &reader.id)
         };
         let from = self.send(|from| {
@@ -170,11 +188,23 @@ impl World {
             Input::Join { from, client, request: request.clone() }
         });
         self.waits(n, from);
+        (self.readers[n].ignored_a_call, self.readers[n].heard_ms) = (false, None);
         self.readers[n].doing = Doing::Joining(from);
+    }
+
+    fn is_deaf(&self, n: usize) -> bool {
+        self.readers[n].deaf_until_ms > self.bench.now.monotonic_ms
+    }
+
+    /// Others may be dead or deaf.
+    fn not_for_ever(&self, n: usize) {
+        let waited_ms = self.bench.now.monotonic_ms - self.readers[n].asked_ms;
+        assert!(waited_ms <= WAIT_MS_MAX, "{} waits for {waited_ms} ms", self.readers[n].id);
     }
 
     /// Unless it is told at once that it is not known, it is known until it is told something else.
     fn waits(&mut self, n: usize, from: RequestId) {
+        self.readers[n].asked_ms = self.bench.now.monotonic_ms;
         self.readers[n].waits = !self.bench.answers.contains_key(&from);
     }
 
@@ -259,25 +289,41 @@ impl World {
         }
     }
 
+    /// Every two seconds.
+    fn beat(&mut self, n: usize, id: String, generation: i32) -> Result<(), GroupError> {
+        if self.readers[n].next_beat_ms > self.bench.now.monotonic_ms {
+            return Ok(());
+        }
+        self.readers[n].next_beat_ms = self.bench.now.monotonic_ms + 2000;
+        let request = HeartbeatRequest {
+            group_id: s("g"),
+            generation,
+            member_id: s(&id),
+            instance_id: self.readers[n].instance.as_deref().map(s),
+        };
+        let from = self.send(|from| Input::Heartbeat {
+            from,
+            client: client("c"),
+            request: request.clone(),
+        });
+        if let Some(Answer::Heartbeat(Err(error))) = self.bench.answer(from) {
+            return Err(error);
+        }
+        self.readers[n].heard_ms = Some(self.bench.now.monotonic_ms);
+        Ok(())
+    }
+
     fn read(&mut self, n: usize) {
-        if self.readers[n].next_beat_ms <= self.bench.now.monotonic_ms {
-            self.readers[n].next_beat_ms = self.bench.now.monotonic_ms + 2000;
-            let reader = &self.readers[n];
-            let request = HeartbeatRequest {
-                group_id: s("g"),
-                generation: reader.generation,
-                member_id: s(&reader.id),
-                instance_id: reader.instance.as_deref().map(s),
-            };
-            let from = self.send(|from| Input::Heartbeat {
-                from,
-                client: client("c"),
-                request: request.clone(),
-            });
-            if let Some(Answer::Heartbeat(Err(error))) = self.bench.answer(from) {
-                return self.failed(n, error);
+        let (id, generation) = (self.readers[n].id.clone(), self.readers[n].generation);
+        match self.beat(n, id, generation) {
+            Err(GroupError::RebalanceInProgress) if self.is_deaf(n) => {
+                self.readers[n].ignored_a_call = true;
             }
-            self.readers[n].heard_ms = Some(self.bench.now.monotonic_ms);
+            Err(error) => return self.failed(n, error),
+            Ok(()) => {}
+        }
+        if self.is_deaf(n) {
+            return;
         }
         let name = World::name(&self.readers[n]);
         let reader = &mut self.readers[n];
@@ -333,7 +379,8 @@ impl World {
             let waited = reader.waits && reader.doing != Doing::Reading;
             assert!(!waited, "{} waited, and is not known", reader.id);
             let silent_ms = reader.heard_ms.map(|at_ms| now_ms - at_ms);
-            let excused = silent_ms.is_none_or(|ms| ms >= SESSION_MS);
+            let silent = silent_ms.is_none_or(|ms| ms >= SESSION_MS);
+            let excused = silent || reader.ignored_a_call;
             assert!(excused, "{} was heard {silent_ms:?} ms ago, and is not known", reader.id);
         }
         (reader.heard_ms, reader.waits) = (None, false);
@@ -345,67 +392,6 @@ impl World {
             | GroupError::FencedInstanceId
             | GroupError::GroupMaxSizeReached => reader.id.clear(),
             other => panic!("{other:?}"),
-        }
-    }
-
-    fn fault(&mut self) {
-        let n = self.random.usize(..self.readers.len());
-        match self.random.u8(..10) {
-            // Dies; somebody else starts in its place.
-            0 | 1 => {
-                let instance = self.readers[n].instance.take();
-                self.readers[n] = Reader { instance, ..Reader::default() };
-            }
-            2..=4 => {
-                let ms = self.random.i64(0..30_000);
-                self.readers[n].paused_until_ms = self.bench.now.monotonic_ms + ms;
-            }
-            5 => {
-                let id = std::mem::take(&mut self.readers[n].id);
-                let instance = self.readers[n].instance.clone();
-                self.bench.leave("g", &[(&id, instance.as_deref())]);
-                self.readers[n] = Reader { instance, ..Reader::default() };
-            }
-            6 => {
-                self.same_after_reload();
-                self.bench.reload();
-                for reader in &mut self.readers {
-                    // Requests that were lost are sent again.
-                    if matches!(reader.doing, Doing::Joining(_) | Doing::Syncing(..)) {
-                        reader.doing = Doing::Nothing;
-                    }
-                }
-            }
-            _ => self.late_one(),
-        }
-    }
-
-    /// A request that was sent once arrives again; nobody waits for its answer.
-    fn late_one(&mut self) {
-        if self.late.is_empty() {
-            return;
-        }
-        let input = self.late.swap_remove(self.random.usize(..self.late.len()));
-        let late = input.clone();
-        let from = self.bench.request(|from| match late {
-            Input::Join { client, request, .. } => Input::Join { from, client, request },
-            Input::Sync { client, request, .. } => Input::Sync { from, client, request },
-            Input::Heartbeat { client, request, .. } => Input::Heartbeat { from, client, request },
-            Input::Commit { client, request, .. } => Input::Commit { from, client, request },
-            other => other,
-        });
-        if let (Some(Answer::Join(answer)), Input::Join { request, .. }) =
-            (self.bench.answers.get(&from), &input)
-            && answer.error == Some(GroupError::GroupMaxSizeReached)
-        {
-            // Whoever it is now, it has no place any more.
-            let told = self.readers.iter_mut().filter(|r| *r.id == *request.member_id);
-            told.for_each(|reader| (reader.heard_ms, reader.waits) = (None, false));
-        }
-        if let Input::Commit { request, .. } = input {
-            let instance = request.instance_id.as_ref().map(ToString::to_string);
-            let name = instance.unwrap_or_else(|| request.member_id.to_string());
-            let _ = self.check_commit(from, &request, &name);
         }
     }
 
