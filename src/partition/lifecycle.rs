@@ -158,8 +158,21 @@ impl Partition {
         self.changed.notify_waiters();
     }
 
+    async fn opening_ended(&self) {
+        while matches!(self.state.borrow().slot, LogSlot::Opening) {
+            let changed = self.changed.notified();
+            if matches!(self.state.borrow().slot, LogSlot::Opening) {
+                changed.await;
+            }
+        }
+    }
+
     /// Clean stop: producer snapshot, everything synced, files trimmed. Ok(false): nothing was open.
     pub async fn close(&self) -> Result<bool, PartitionError> {
+        // At once when nothing is to be recovered; a stop does not wait for a recovery, which comes again.
+        if self.state.borrow().hints.clean {
+            self.opening_ended().await;
+        }
         let log = match &self.state.borrow().slot {
             LogSlot::Open(log) => log.clone(),
             LogSlot::Failed { why, .. } => return Err(PartitionError::Storage(why.clone())),
@@ -190,12 +203,7 @@ impl Partition {
     /// The topic was deleted: waiters get `Unknown`, the directory is renamed at once and removed.
     pub async fn delete(&self) -> Result<(), LogError> {
         // Whoever is opening it must finish first, or it would create files under our feet.
-        while matches!(self.state.borrow().slot, LogSlot::Opening) {
-            let changed = self.changed.notified();
-            if matches!(self.state.borrow().slot, LogSlot::Opening) {
-                changed.await;
-            }
-        }
+        self.opening_ended().await;
         // It must not make files where a topic of the same name may soon be.
         if let Ok(log) = self.log() {
             log.stop_cleaning().await;

@@ -1,7 +1,9 @@
 //! A clean stop, and then the power goes: the files are as the stop left them, so that the mark it
 //! leaves is true and the next start scans nothing.
 
-use spindle::runtime::sim;
+use std::time::Duration;
+
+use spindle::runtime::{sim, sleep};
 
 use super::single::{Broker, MACHINE, batch, connect, create, produce, simulate};
 
@@ -28,6 +30,30 @@ fn what_a_clean_stop_wrote_outlives_the_power() {
             }
             sim::power_cut(MACHINE);
             assert_eq!(files(), before);
+        });
+    }
+}
+
+/// What a clean stop left opens at once: a stop meanwhile waits for it, or the start after it would look
+/// through files that nobody has touched.
+#[test]
+fn a_stop_while_logs_open_is_clean_too() {
+    for seed in 0..40 {
+        simulate(seed, move |lines| async move {
+            let broker = Broker::start(&[]);
+            let c = connect().await;
+            create(&c, "t", 20).await;
+            for partition in 0..20 {
+                let made = produce(&c, "t", partition, &batch(500, 1, None)).await;
+                assert_eq!(made, Ok(0));
+            }
+            broker.stop().await;
+            let broker = Broker::start(&[]);
+            sleep(Duration::from_micros(seed * 150)).await;
+            broker.stop().await;
+            assert_eq!(lines.with("not closed cleanly"), [""; 0]);
+            let left = sim::list_dir_of(MACHINE, "/data".as_ref()).unwrap();
+            assert!(left.iter().any(|e| e.name == ".kafka_cleanshutdown"), "seed {seed}");
         });
     }
 }
