@@ -183,8 +183,11 @@ def groups():
     for more in ({"states_filter": ["Empty"]}, {"types_filter": ["consumer"]}):
         assert topic not in [g["group_id"] for g in ADMIN.list_groups(**more)], f"listed with {more}"
     equal({topic: "NonEmptyGroupError"}, ADMIN.delete_groups([topic]), "deletion")
-    member.commit()
     tp = TopicPartition(topic, 0)
+    # A commit is of the partitions whose place is known by then.
+    places = [member.position(TopicPartition(topic, p)) for p in range(PARTITIONS)]
+    assert None not in places, places
+    member.commit()
     error = ADMIN.alter_group_offsets(topic, {tp: OffsetAndMetadata(2, "", -1)})[tp]
     equal("UnknownMemberIdError", error.__name__, "a commit from outside")
     equal("GroupSubscribedToTopicError", ADMIN.delete_group_offsets(topic, [tp])[tp].__name__, "deleted offset")
