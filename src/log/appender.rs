@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -238,10 +239,34 @@ impl Log {
     pub(super) async fn ensure_dir(&self) -> Result<()> {
         if !self.inner.state.borrow().dir_created {
             let dir = &self.inner.dir;
-            disk::create_dir_all(dir).await.map_err(io_error(dir))?;
+            // Its name is made durable with those of the files in it: a log that nobody has promised
+            // a sync costs the file system no commit.
+            match disk::create_dir(dir).await {
+                Err(e) if e.kind() == ErrorKind::NotFound => disk::create_dir_all(dir).await,
+                made => made,
+            }
+            .map_err(io_error(dir))?;
+            self.inner.dir_is_new.set(true);
             self.inner.state.borrow_mut().dir_created = true;
             self.write_partition_metadata().await?;
         }
+        Ok(())
+    }
+
+    /// Makes the names that lead to the file of `segment` durable, where they are not yet.
+    pub(super) async fn sync_names(&self, segment: &SharedSegment) -> Result<()> {
+        if !segment.dir_unsynced.get() {
+            return Ok(());
+        }
+        let dir = &self.inner.dir;
+        if self.inner.dir_is_new.get()
+            && let Some(parent) = dir.parent()
+        {
+            disk::sync_dir(parent).await.map_err(io_error(parent))?;
+            self.inner.dir_is_new.set(false);
+        }
+        disk::sync_dir(dir).await.map_err(io_error(dir))?;
+        segment.dir_unsynced.set(false);
         Ok(())
     }
 
@@ -323,10 +348,7 @@ impl Log {
                 segment.allocated.set(size);
             }
             self.sync_file(&file).await.map_err(io_error(&path))?;
-            if segment.dir_unsynced.get() {
-                disk::sync_dir(dir).await.map_err(io_error(dir))?;
-                segment.dir_unsynced.set(false);
-            }
+            self.sync_names(segment).await?;
             segment.synced.set(size);
             let next = segment.next.get();
             {
@@ -380,10 +402,7 @@ impl Log {
             let path = segment.path(dir, FileKind::Log);
             let file = segment.open_file(dir).await?;
             self.sync_file(&file).await.map_err(io_error(&path))?;
-            if segment.dir_unsynced.get() {
-                disk::sync_dir(dir).await.map_err(io_error(dir))?;
-                segment.dir_unsynced.set(false);
-            }
+            self.sync_names(&segment).await?;
         }
         outcome.done = true;
         let mut state = self.inner.state.borrow_mut();

@@ -44,7 +44,7 @@ mod times;
 mod txn_index;
 mod walk;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -165,6 +165,8 @@ struct Inner {
     turn: appender::Turn,
     ahead: ahead::Ahead,
     cleaning: compaction::Cleaning,
+    /// The directory was made and its own name is not durable yet.
+    dir_is_new: Cell<bool>,
     half_swap: RefCell<Option<Box<compaction::HalfSwap>>>,
     /// What `partition.metadata` is to say, until it is written.
     partition_metadata: RefCell<Option<Vec<u8>>>,
@@ -261,6 +263,7 @@ impl Log {
                 turn: appender::Turn::default(),
                 ahead: ahead::Ahead::default(),
                 cleaning: compaction::Cleaning::default(),
+                dir_is_new: Cell::new(false),
                 half_swap: RefCell::default(),
                 partition_metadata: RefCell::default(),
                 state: RefCell::new(state),

@@ -142,10 +142,7 @@ impl Log {
         self.rewrite(segment, &file).await?;
         file.truncate(size).await.map_err(io_error(&path))?;
         self.sync_file(&file).await.map_err(io_error(&path))?;
-        if segment.dir_unsynced.get() {
-            disk::sync_dir(dir).await.map_err(io_error(dir))?;
-            segment.dir_unsynced.set(false);
-        }
+        self.sync_names(segment).await?;
         self.verify(segment, &file).await?;
         self.index_again(segment, &file).await?;
         segment.synced.set(size);

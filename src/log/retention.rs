@@ -53,10 +53,7 @@ impl Log {
         // The new file is made here: it carries the log end offset once the old ones are gone.
         self.write_all().await?;
         let active = self.inner.state.borrow().active().clone();
-        let dir = &self.inner.dir;
-        disk::sync_dir(dir).await.map_err(io_error(dir))?;
-        active.dir_unsynced.set(false);
-        Ok(())
+        self.sync_names(&active).await
     }
 
     /// Appends roll by the time in the batches, as Kafka's; a log that is idle rolls by the clock,

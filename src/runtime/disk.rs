@@ -221,6 +221,15 @@ pub async fn list_dir(path: &Path) -> io::Result<Vec<DirEntry>> {
     }
 }
 
+/// One directory, unless it is there. Not durable until `sync_dir` of the parent, which must exist.
+pub async fn create_dir(path: &Path) -> io::Result<()> {
+    if sim::active() {
+        sim::disk::create_dir(path).await
+    } else {
+        real::directory::create_dir(path).await
+    }
+}
+
 /// mkdir -p, durable (parents synced) on return.
 pub async fn create_dir_all(path: &Path) -> io::Result<()> {
     if sim::active() {

@@ -70,6 +70,7 @@ fn from_the_start() -> Vec<(i32, i64)> {
 fn closed_segments_of_both_shards_leave_by_sendfile() {
     simulate(1, |_| async move {
         let broker = filled().await;
+        broker.started().await;
         let c = connect().await;
         let sent = |broker: &Broker| broker.count(|c| c.bytes_sent_from_cache.get());
         for round in 0..4 {

@@ -97,7 +97,14 @@ impl Broker {
         self.counters.borrow().iter().map(|c| c.memory_requests_bytes.get()).sum()
     }
 
-    /// A counter of each shard.
+    /// Until the start is over: the listeners may answer a little before.
+    pub async fn started(&self) {
+        while self.counters.borrow().is_empty() {
+            sleep(ms(1)).await;
+        }
+    }
+
+    /// A counter of each shard; none before the start is over.
     pub fn count(&self, counter: impl Fn(&ShardCounters) -> u64) -> Vec<u64> {
         self.counters.borrow().iter().map(|c| counter(c)).collect()
     }

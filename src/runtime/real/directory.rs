@@ -45,6 +45,15 @@ fn parent(path: &Path) -> PathBuf {
     }
 }
 
+pub async fn create_dir(path: &Path) -> io::Result<()> {
+    let path = path.to_owned();
+    blocking::run(move || match fs::create_dir(&path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    })
+    .await
+}
+
 pub async fn create_dir_all(path: &Path) -> io::Result<()> {
     let path = path.to_owned();
     blocking::run(move || {

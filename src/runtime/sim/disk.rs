@@ -273,6 +273,12 @@ pub async fn list_dir(path: &Path) -> io::Result<Vec<DirEntry>> {
     meta("list", path, |v| v.list(path)).await
 }
 
+/// Not durable until `sync_dir` of the parent.
+pub async fn create_dir(path: &Path) -> io::Result<()> {
+    let full = full(&world());
+    meta("mkdir", path, |v| v.make_dir(path, full)).await.map(|_| ())
+}
+
 /// mkdir -p; every directory made and every parent changed is synced.
 pub async fn create_dir_all(path: &Path) -> io::Result<()> {
     let full = full(&world());
