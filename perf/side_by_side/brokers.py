@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -88,6 +89,7 @@ class Broker:
         self.process = None
         self.port = None
         self.directory = None
+        self.left = []
         self.start_seconds = None
         self.idle_bytes = None
 
@@ -100,9 +102,7 @@ class Broker:
         return f"127.0.0.1:{self.port}"
 
     def start(self, parent, log):
-        self.directory = parent / f"{self.name.lower().replace(' ', '-')}-{os.getpid()}"
-        shutil.rmtree(self.directory, ignore_errors=True)
-        self.directory.mkdir(parents=True)
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"{self.name.lower().replace(' ', '-')}-", dir=parent))
         command = self.prepare(log)
         begin = time.monotonic()
         # A session of its own: Ctrl-C ends the generator first, and us, who then stop the broker.
@@ -118,8 +118,8 @@ class Broker:
         time.sleep(3)
         self.idle_bytes = resident_bytes(self.pid)
 
-    def stop(self):
-        """Whatever state it is in; leaves nothing behind."""
+    def stop(self, remove=True):
+        """Whatever state it is in. Leaves nothing behind, or empty files until `remove`: see create-2000.toml."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -129,7 +129,18 @@ class Broker:
                 self.process.wait()
         self.process = None
         if self.directory is not None:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            self.left.append(self.directory)
+            for directory, _, names in os.walk(self.directory):
+                for name in names:
+                    os.truncate(os.path.join(directory, name), 0)
+            self.directory = None
+        if remove:
+            self.remove()
+
+    def remove(self):
+        for directory in self.left:
+            shutil.rmtree(directory, ignore_errors=True)
+        self.left.clear()
 
 
 class Kafka(Broker):
@@ -192,7 +203,10 @@ class Other:
     def start(self, parent, log):
         pass
 
-    def stop(self):
+    def stop(self, remove=True):
+        pass
+
+    def remove(self):
         pass
 
 
