@@ -51,6 +51,7 @@ mod transactions;
 mod unregister_broker;
 mod update_features;
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -142,7 +143,8 @@ fn api_name(key: i16) -> String {
 macro_rules! serve {
     ($cx:expr, $frame:expr, $request:ident, $handler:expr) => {{
         let request: kafka_protocol::messages::$request = decode($cx, $frame)?;
-        encode($cx, &$handler(request).await)
+        // Pinned where it is made: an await of the future itself would move it.
+        encode($cx, &pin!($handler(request)).await)
     }};
 }
 
@@ -156,7 +158,7 @@ pub async fn handle(router: &Router, request: Request) -> Result<Reply, String> 
     }
     let key = ApiKey::try_from(cx.api_key).map_err(|_| format!("unknown API {}", cx.api_key))?;
     match key {
-        ApiKey::Fetch => fetch::handle(cx, router, &frame.body).await,
+        ApiKey::Fetch => pin!(fetch::handle(cx, router, &frame.body)).await,
         ApiKey::Heartbeat => {
             serve!(cx, frame, HeartbeatRequest, |r| heartbeat::handle(cx, router, r))
         }

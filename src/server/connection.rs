@@ -112,7 +112,8 @@ impl Connection {
             self.router.counters().requests.add(1);
             let memory = self.router.memory();
             let lent = lent.take().unwrap_or_else(|| memory.lend(frame.len()));
-            if !self.take(&mut frames, frame, lent).await {
+            // An await of the future itself would move its kilobytes, twice.
+            if !pin!(self.take(&mut frames, frame, lent)).await {
                 break;
             }
             turn += 1;
@@ -182,11 +183,13 @@ impl Connection {
                     return false;
                 }
                 let (more, waits) = (frames.has_more(), request.waits_for_other_clients());
-                let mut answer = pin!(charged(Activity::Wire, api::handle(&self.router, request)));
+                // Pinned before it is wrapped: its kilobytes are not moved.
+                let answer = pin!(api::handle(&self.router, request));
+                let mut answer = charged(Activity::Wire, answer);
                 // It may be ready at once; if not, what is held back must not wait for it.
                 let holds = !self.held.borrow().is_empty();
                 let ready = match holds {
-                    true => futures::poll!(answer.as_mut()),
+                    true => futures::poll!(&mut answer),
                     false => Poll::Pending,
                 };
                 let answer = match ready {
@@ -252,7 +255,7 @@ impl Connection {
             };
             self.writing.set(true);
             let bytes = pending.bytes;
-            let ok = match charged(Activity::Wire, pending.finish()).await {
+            let ok = match charged(Activity::Wire, pin!(pending.finish())).await {
                 Finished::Reply(reply) => self.write(reply).await,
                 Finished::Silent => true,
                 Finished::Close => false,
