@@ -81,16 +81,15 @@ def peak_bytes(pid):
 
 
 def switches(pid):
-    """Of all the process's threads, those that have ended left out."""
-    total = 0
+    """Of each of the process's threads."""
+    of = {}
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
         try:
-            for line in (task / "status").read_text().splitlines():
-                if "ctxt_switches" in line:
-                    total += int(line.split()[1])
+            lines = (task / "status").read_text().splitlines()
         except OSError:
-            pass
-    return total
+            continue
+        of[task.name] = sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+    return of
 
 
 def performance(program, broker, words, output):
@@ -118,7 +117,8 @@ def performance(program, broker, words, output):
     result = {"records": records, "bytes": size, "seconds": millis / 1e3}
     if broker.pid is not None:
         result["cpu_s"] = process_cpu_s(broker.pid) - cpu
-        result["switches"] = switches(broker.pid) - switched
+        # A thread that has ended is in neither figure.
+        result["switches"] = sum(n - switched.get(thread, 0) for thread, n in switches(broker.pid).items())
         result["peak_bytes"] = peak_bytes(broker.pid)
     return result
 
