@@ -63,15 +63,16 @@ pub async fn write_clean_shutdown(log_dir: &Path, broker_epoch: i64) -> Result<(
 }
 
 /// Whether the last stop was clean. The mark is removed, durably, before this returns: call it
-/// before anything is written to a log.
+/// before anything is written to a log. The names of logs that nobody had synced when the broker
+/// was killed are durable too then: what is found from here on counts as durable.
 pub async fn take_clean_shutdown(log_dir: &Path) -> Result<bool> {
     let path = log_dir.join(CLEAN_SHUTDOWN_FILE);
-    if read_if_there(&path).await?.is_none() {
-        return Ok(false);
+    let clean = read_if_there(&path).await?.is_some();
+    if clean {
+        disk::remove_file(&path).await.map_err(io_error(&path))?;
     }
-    disk::remove_file(&path).await.map_err(io_error(&path))?;
     disk::sync_dir(log_dir).await.map_err(io_error(log_dir))?;
-    Ok(true)
+    Ok(clean)
 }
 
 /// Kafka's `meta.properties`, version 1 (KRaft).

@@ -314,16 +314,8 @@ async fn read_hints(path: &Path, cleaner_offsets: bool) -> crate::log::Result<St
         }
         false => OffsetCheckpoint::new(),
     };
-    let clean = checkpoint::take_clean_shutdown(path).await?;
-    if !clean {
-        // The names of directories whose logs nobody had synced when the broker was killed: from here
-        // what is found counts as durable.
-        disk::sync_dir(path)
-            .await
-            .map_err(|e| crate::log::LogError::Io { path: path.to_owned(), source: e })?;
-    }
     Ok(StartHints {
-        clean,
+        clean: checkpoint::take_clean_shutdown(path).await?,
         recovery_points: points.into_iter().collect(),
         log_start_offsets: starts.into_iter().collect(),
         cleaner_offsets: cleaned.into_iter().collect(),

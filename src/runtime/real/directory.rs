@@ -45,13 +45,17 @@ fn parent(path: &Path) -> PathBuf {
     }
 }
 
+/// False: it was there.
+fn make_dir(path: &Path) -> io::Result<bool> {
+    match fs::create_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+        made => made.map(|()| true),
+    }
+}
+
 pub async fn create_dir(path: &Path) -> io::Result<()> {
     let path = path.to_owned();
-    blocking::run(move || match fs::create_dir(&path) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        made => made,
-    })
-    .await
+    blocking::run(move || make_dir(&path).map(|_| ())).await
 }
 
 pub async fn create_dir_all(path: &Path) -> io::Result<()> {
@@ -68,10 +72,8 @@ pub async fn create_dir_all(path: &Path) -> io::Result<()> {
             at = above;
         }
         for dir in missing.iter().rev() {
-            match fs::create_dir(dir) {
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
-                Err(e) => return Err(e),
-                Ok(()) => sync_dir_now(&parent(dir))?,
+            if make_dir(dir)? {
+                sync_dir_now(&parent(dir))?;
             }
         }
         Ok(())
