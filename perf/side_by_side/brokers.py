@@ -55,6 +55,11 @@ def free_ports(count):
     raise Trouble(f"no {count} free ports in a row between 20000 and 32000")
 
 
+def ports(first, count):
+    """As a listener of Spindle says them: a port for each shard."""
+    return str(first) if count == 1 else f"{first}-{first + count - 1}"
+
+
 def ask(address, key, version, body, timeout=60):
     """One request on a connection of its own; the answer without its correlation id."""
     host, port = address.rsplit(":", 1)
@@ -76,6 +81,13 @@ def answers_metadata(port):
         return struct.unpack_from(">i", ask(f"127.0.0.1:{port}", 3, 1, struct.pack(">i", 0), timeout=2))[0] > 0
     except (OSError, struct.error):
         return False
+
+
+def empty(directory):
+    """The files stay, without their bytes."""
+    for place, _, names in os.walk(directory):
+        for name in names:
+            os.truncate(os.path.join(place, name), 0)
 
 
 class Broker:
@@ -130,9 +142,8 @@ class Broker:
         self.process = None
         if self.directory is not None:
             self.left.append(self.directory)
-            for directory, _, names in os.walk(self.directory):
-                for name in names:
-                    os.truncate(os.path.join(directory, name), 0)
+            if not remove:
+                empty(self.directory)
             self.directory = None
         if remove:
             self.remove()
@@ -176,8 +187,7 @@ class Spindle(Broker):
     def prepare(self, log):
         shards = self.shard_count()
         self.port = free_ports(shards)
-        ports = str(self.port) if shards == 1 else f"{self.port}-{self.port + shards - 1}"
-        settings = [f"listeners=PLAINTEXT://127.0.0.1:{ports}", f"log.dirs={self.directory / 'data'}",
+        settings = [f"listeners=PLAINTEXT://127.0.0.1:{ports(self.port, shards)}", f"log.dirs={self.directory / 'data'}",
                     f"shard.count={shards}", *self.overrides]
         times = str(self.directory / "shard-times")
         self.bench_words = ["--broker-shard-times", times]
